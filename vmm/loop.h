@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The I/O thread's event loop: epoll over eventfds (queue kicks, io_uring completions), sockets
+ * and the control socket. Level-triggered. Handlers of devices run with the machine's device lock
+ * held (`lock`), the others without.
+ */
+#ifndef THAW_VMM_LOOP_H
+#define THAW_VMM_LOOP_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct thaw_error;
+
+/* One watched descriptor; lives inside its owner, which must remove it before it goes away: a
+ * locked one with the device lock held, from any thread; the others from the loop's own. A handler
+ * may remove any source, its own too. Events of a removed source that epoll had already returned
+ * are dropped; but those between epoll's return and the loop's taking note of them are not, so the
+ * memory of a locked source that another thread removes must stay until the next batch. */
+struct thaw_source {
+	int fd;
+	uint32_t events;                                /* EPOLLIN ..., as last set */
+	void (*handle)(void *opaque, uint32_t events);
+	void *opaque;
+	bool locked;                                    /* call with the device lock held */
+	bool added;
+};
+
+struct thaw_loop {
+	int epoll_fd;
+	pthread_mutex_t lock; /* the device lock: vCPU threads take it around bus accesses */
+	struct thaw_source **ready; /* the batch being handled, so that removal can clear it */
+	int ready_count;
+	bool stop;
+};
+
+int thaw_loop_create(struct thaw_loop *loop, struct thaw_error *err);
+void thaw_loop_destroy(struct thaw_loop *loop);
+
+/* Begins to watch `source`, whose fields but `added` the caller has set. events may be 0. */
+int thaw_loop_add(struct thaw_loop *loop, struct thaw_source *source, struct thaw_error *err);
+/* Changes what is watched for. Cheap when nothing changes. */
+void thaw_loop_modify(struct thaw_loop *loop, struct thaw_source *source, uint32_t events);
+/* Stops watching; does not close the descriptor. Harmless when not added. */
+void thaw_loop_remove(struct thaw_loop *loop, struct thaw_source *source);
+
+/* Waits for events, at most timeout_ms (-1: for ever), and handles those that there are. Their
+ * count, or a negative errno. */
+int thaw_loop_turn(struct thaw_loop *loop, int timeout_ms);
+/* Handles events until a handler sets loop->stop. */
+int thaw_loop_run(struct thaw_loop *loop, struct thaw_error *err);
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * thaw-vmm: one process, one microVM. It is told everything over the socket it inherits as
+ * descriptor 3, and ends with it.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/error.h"
+#include "lib/log.h"
+#include "vmm/control.h"
+#include "vmm/loop.h"
+#include "vmm/sandbox.h"
+
+#define CONTROL_FD 3
+
+static const char usage[] =
+	"Usage: thaw-vmm [--log-level LEVEL] [--log-json] [--no-sandbox]\n"
+	"\n"
+	"Runs one microVM for the program that started it, which speaks to it over a\n"
+	"SOCK_SEQPACKET socket on descriptor 3. It is not started by hand: see thaw(1).\n"
+	"\n"
+	"  --log-level LEVEL  debug, info, warn, error or off (default warn)\n"
+	"  --log-json         log lines in JSON\n"
+	"  --no-sandbox       allow every system call (for debugging)\n"
+	"  --version          print the version\n";
+
+static int run(bool sandboxed, struct thaw_error *err)
+{
+	struct thaw_loop loop;
+	struct thaw_control *control;
+	int rc = thaw_loop_create(&loop, err);
+
+	if (rc < 0)
+		return rc;
+	rc = thaw_control_create(&control, CONTROL_FD, &loop, err);
+	if (rc == 0) {
+		if (sandboxed)
+			rc = thaw_sandbox_enter(err);
+		if (rc == 0)
+			rc = thaw_loop_run(&loop, err);
+		thaw_control_destroy(control);
+	}
+	thaw_loop_destroy(&loop);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"log-level", required_argument, NULL, 'l'}, {"log-json", no_argument, NULL, 'j'},
+		{"no-sandbox", no_argument, NULL, 's'},      {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'},         {0},
+	};
+	enum thaw_log_level level = THAW_LOG_WARN;
+	bool json = false, sandboxed = true;
+	struct thaw_error err = {0};
+	int option, type;
+	socklen_t size = sizeof(type);
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'l':
+			if (thaw_log_level_parse(optarg, &level) < 0) {
+				fprintf(stderr, "thaw-vmm: no such log level: \"%s\"\n", optarg);
+				return 2;
+			}
+			break;
+		case 'j':
+			json = true;
+			break;
+		case 's':
+			sandboxed = false;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		case 'v':
+			puts("thaw-vmm " THAW_VERSION);
+			return 0;
+		default:
+			fputs(usage, stderr);
+			return 2;
+		}
+	}
+	thaw_log_setup("thaw-vmm", level, json, STDERR_FILENO);
+	signal(SIGPIPE, SIG_IGN);
+	if (getsockopt(CONTROL_FD, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
+	    type != SOCK_SEQPACKET) {
+		fputs("thaw-vmm: descriptor 3 is not a SOCK_SEQPACKET socket: it is started by thaw, not by hand\n",
+		      stderr);
+		return 2;
+	}
+	if (run(sandboxed, &err) < 0) {
+		thaw_log(THAW_LOG_ERROR, "%s", err.message);
+		return 1;
+	}
+	return 0;
+}
