@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SHA-256 of contents: what drives, images and kernels are known by.
+ */
+#ifndef THAW_HOST_DIGEST_H
+#define THAW_HOST_DIGEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct thaw_error;
+struct thaw_state;
+
+#define THAW_DIGEST_TEXT 65 /* 64 hexadecimal digits and a 0 */
+
+struct thaw_digest; /* one under way */
+
+/* NULL when there is no memory. */
+struct thaw_digest *thaw_digest_new(void);
+void thaw_digest_add(struct thaw_digest *digest, const void *data, size_t size);
+/* Ends and frees it; `text` may be NULL to give up. */
+void thaw_digest_finish(struct thaw_digest *digest, char text[THAW_DIGEST_TEXT]);
+
+/* Of a whole file. */
+int thaw_digest_file(int fd, char text[THAW_DIGEST_TEXT], struct thaw_error *err);
+
+/* As digest_file, remembered in the state directory under the file's device, inode, size and
+ * times, so that a large image is not read again at every start. */
+int thaw_digest_file_cached(const struct thaw_state *state, int fd, char text[THAW_DIGEST_TEXT],
+			    struct thaw_error *err);
+
+#endif

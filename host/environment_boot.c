@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cold start: kernel, agent, mounts, init. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/environment_internal.h"
+#include "host/timeouts.h"
+#include "lib/clock.h"
+#include "lib/error.h"
+
+#define MARK_ENTERED 0x01 /* the agent has begun */
+#define MARK_LISTENS 0x02 /* and can be connected to */
+
+/* The silent boot: what each word saves is in docs/guest-kernel.md. */
+#define COMMAND_LINE                                                                               \
+	"quiet loglevel=0 panic=-1 reboot=k random.trust_cpu=on noreplace-smp rootfstype=ramfs"
+#define COMMAND_LINE_CONSOLE                                                                       \
+	"console=ttyS0 loglevel=7 panic=-1 reboot=k random.trust_cpu=on noreplace-smp "            \
+	"rootfstype=ramfs"
+
+static int environment_load_kernel(struct thaw_environment *environment,
+				   const struct thaw_machine *machine, struct thaw_error *err)
+{
+	Thaw__Vmm__Request request = THAW__VMM__REQUEST__INIT;
+	Thaw__Vmm__Boot boot = THAW__VMM__BOOT__INIT;
+	struct attachments fds = {.count = 0};
+
+	boot.kernel_fd = environment_attach(&fds, machine->kernel);
+	boot.initrd_fd = environment_attach(&fds, machine->initramfs);
+	boot.command_line = (char *)(machine->serial >= 0 ? COMMAND_LINE_CONSOLE : COMMAND_LINE);
+	request.body_case = THAW__VMM__REQUEST__BODY_BOOT;
+	request.boot = &boot;
+	int rc = thaw_vmm_call(&environment->vmm, &request, fds.fd, fds.count,
+			       THAW__VMM__REPLY__BODY_DONE, THAW_TIMEOUT_REQUEST, NULL, err);
+	if (rc < 0)
+		return thaw_error_wrap(err, "loading the kernel");
+	thaw_phases_mark(&environment->phases, "load");
+	return 0;
+}
+
+static int environment_connect(struct thaw_environment *environment, struct thaw_error *err)
+{
+	Thaw__Vmm__Request request = THAW__VMM__REQUEST__INIT;
+	Thaw__Vmm__VsockAttach vsock = THAW__VMM__VSOCK_ATTACH__INIT;
+	struct attachments fds = {.count = 0};
+	cleanup_close int theirs = -1;
+
+	int rc = environment_open_agent(environment, &theirs, err);
+	if (rc < 0)
+		return rc;
+	vsock.fd = environment_attach(&fds, theirs);
+	request.body_case = THAW__VMM__REQUEST__BODY_VSOCK_ATTACH;
+	request.vsock_attach = &vsock;
+	rc = thaw_vmm_call(&environment->vmm, &request, fds.fd, fds.count,
+			   THAW__VMM__REPLY__BODY_DONE, THAW_TIMEOUT_REQUEST, NULL, err);
+	/* Ours must be the only descriptors left, or the end of the stream would never come. */
+	thaw_cleanup_close(&theirs);
+	theirs = -1;
+	if (rc == 0)
+		rc = thaw_agent_wait_greeting(
+			&environment->agent,
+			thaw_deadline(environment_patience(environment, THAW_TIMEOUT_AGENT)), err);
+	if (rc < 0)
+		return thaw_error_wrap(err, "connecting to the agent");
+	thaw_phases_mark(&environment->phases, "connect");
+	return 0;
+}
+
+/* What the function sees of itself. Texts live in the caller's frame. */
+struct function_texts {
+	char arn[160];
+	char log_group[96];
+	char execution_env[64];
+};
+
+static int environment_fill_function(const struct thaw_environment *environment,
+				     const struct thaw_machine *machine,
+				     struct function_texts *texts, Thaw__Agent__Function *out,
+				     Thaw__Agent__Variable **variables,
+				     Thaw__Agent__Variable *storage)
+{
+	const struct thaw_function *function = environment->function;
+
+	snprintf(texts->arn, sizeof(texts->arn), ENVIRONMENT_ARN, function->name);
+	snprintf(texts->log_group, sizeof(texts->log_group), "/aws/lambda/%s", function->name);
+	snprintf(texts->execution_env, sizeof(texts->execution_env), "AWS_Lambda_%s",
+		 function->runtime);
+	out->name = (char *)function->name;
+	out->version = (char *)"$LATEST";
+	out->arn = texts->arn;
+	out->handler = (char *)function->handler;
+	out->memory_mib = function->memory_mib;
+	out->region = (char *)ENVIRONMENT_REGION;
+	out->log_group = texts->log_group;
+	out->log_stream = (char *)environment->log_stream;
+	out->execution_env = texts->execution_env;
+	out->initialization_type = (char *)(machine->snap_start ? "snap-start" : "on-demand");
+	for (size_t i = 0; i < function->variable_count; i++) {
+		thaw__agent__variable__init(&storage[i]);
+		storage[i].name = function->variables[i].name;
+		storage[i].value = function->variables[i].value;
+		variables[i] = &storage[i];
+	}
+	out->n_environment = function->variable_count;
+	out->environment = variables;
+	return 0;
+}
+
+static int environment_configure(struct thaw_environment *environment,
+				 const struct thaw_machine *machine, struct thaw_error *err)
+{
+	Thaw__Agent__HostMessage message = THAW__AGENT__HOST_MESSAGE__INIT;
+	Thaw__Agent__Configure configure = THAW__AGENT__CONFIGURE__INIT;
+	Thaw__Agent__Function function = THAW__AGENT__FUNCTION__INIT;
+	Thaw__Agent__Tmp tmp = THAW__AGENT__TMP__INIT;
+	Thaw__Agent__Mount mounts[2] = {THAW__AGENT__MOUNT__INIT, THAW__AGENT__MOUNT__INIT};
+	Thaw__Agent__Mount *list[2] = {&mounts[0], &mounts[1]};
+	size_t count = environment->function->variable_count;
+	cleanup_free Thaw__Agent__Variable *storage = calloc(count + 1, sizeof(*storage));
+	cleanup_free Thaw__Agent__Variable **variables = calloc(count + 1, sizeof(*variables));
+	struct function_texts texts;
+	uint8_t entropy[ENVIRONMENT_ENTROPY];
+	uint32_t seq;
+
+	if (!storage || !variables)
+		return thaw_error_errno(err, ENOMEM, "configuring the agent");
+	int rc = environment_log_stream(environment->log_stream, err);
+	if (rc == 0)
+		rc = environment_random(entropy, sizeof(entropy), err);
+	if (rc < 0)
+		return rc;
+	mounts[0].device = (char *)"/dev/pmem0";
+	mounts[0].target = (char *)"/";
+	mounts[1].device = (char *)"/dev/pmem1";
+	mounts[1].target = (char *)"/var/task";
+	mounts[0].type = mounts[1].type = (char *)"erofs";
+	mounts[0].dax = mounts[1].dax = true;
+	configure.mounts = list;
+	configure.n_mounts = machine->code >= 0 ? 2 : 1;
+	tmp.device = (char *)(machine->tmp >= 0 ? "/dev/vda" : "");
+	tmp.size_mib = environment->function->ephemeral_mib;
+	configure.tmp = &tmp;
+	environment_fill_function(environment, machine, &texts, &function, variables, storage);
+	configure.function = &function;
+	configure.entropy.data = entropy;
+	configure.entropy.len = sizeof(entropy);
+	configure.wall_clock_ns = thaw_realtime_ns();
+	message.body_case = THAW__AGENT__HOST_MESSAGE__BODY_CONFIGURE;
+	message.configure = &configure;
+	rc = thaw_agent_send(&environment->agent, &message, &seq, err);
+	if (rc == 0)
+		rc = thaw_agent_receive(
+			&environment->agent, seq, THAW__AGENT__GUEST_MESSAGE__BODY_CONFIGURED,
+			thaw_deadline(environment_patience(environment, THAW_TIMEOUT_AGENT)), NULL,
+			err);
+	explicit_bzero(entropy, sizeof(entropy));
+	if (rc < 0)
+		return thaw_error_wrap(err, "configuring the guest");
+	thaw_phases_mark(&environment->phases, "configure");
+	return 0;
+}
+
+static int environment_start_runtime(struct thaw_environment *environment,
+				     const struct thaw_machine *machine, struct thaw_error *err)
+{
+	Thaw__Agent__HostMessage message = THAW__AGENT__HOST_MESSAGE__INIT;
+	Thaw__Agent__Init init = THAW__AGENT__INIT__INIT;
+	Thaw__Agent__GuestMessage *answer;
+	uint32_t seq;
+
+	init.timeout_ms = thaw_timeout_ms(environment_patience(
+		environment,
+		machine->init_timeout_ms ? machine->init_timeout_ms : THAW_TIMEOUT_INIT));
+	message.body_case = THAW__AGENT__HOST_MESSAGE__BODY_INIT;
+	message.init = &init;
+	int rc = thaw_agent_send(&environment->agent, &message, &seq, err);
+	uint64_t deadline =
+		thaw_monotonic_ns() + (uint64_t)init.timeout_ms * 1000000u +
+		thaw_timeout_ms(environment_patience(environment, THAW_TIMEOUT_GRACE)) * 1000000ull;
+	if (rc == 0)
+		rc = thaw_agent_receive(&environment->agent, seq,
+					THAW__AGENT__GUEST_MESSAGE__BODY_INIT_DONE, deadline,
+					&answer, err);
+	if (rc < 0)
+		return thaw_error_wrap(err, "starting the runtime");
+	thaw_phases_mark(&environment->phases, "init");
+	rc = environment_note_start(environment, answer->init_done->outcome,
+				    &answer->init_done->error_json, answer->init_done->duration_us,
+				    err);
+	thaw__agent__guest_message__free_unpacked(answer, NULL);
+	return rc;
+}
+
+int thaw_environment_boot(struct thaw_environment *environment, const struct thaw_machine *machine,
+			  struct thaw_error *err)
+{
+	uint64_t deadline;
+
+	int rc = environment_spawn(environment, err);
+	if (rc == 0)
+		rc = environment_create(environment, machine, err);
+	if (rc == 0)
+		rc = environment_load_kernel(environment, machine, err);
+	if (rc < 0)
+		return rc;
+	deadline = thaw_deadline(THAW_TIMEOUT_BOOT);
+	rc = thaw_vmm_wait_mark(&environment->vmm, MARK_ENTERED, deadline, NULL, err);
+	if (rc < 0)
+		return thaw_error_wrap(err, "booting the guest");
+	thaw_phases_mark(&environment->phases, "kernel");
+	rc = thaw_vmm_wait_mark(&environment->vmm, MARK_LISTENS, deadline, NULL, err);
+	if (rc < 0)
+		return thaw_error_wrap(err, "booting the guest");
+	thaw_phases_mark(&environment->phases, "agent");
+	rc = environment_connect(environment, err);
+	if (rc == 0)
+		rc = environment_configure(environment, machine, err);
+	if (rc == 0)
+		rc = environment_start_runtime(environment, machine, err);
+	environment->restore_ready_ns = thaw_monotonic_ns();
+	return rc;
+}

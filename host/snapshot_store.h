@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Snapshots on disk: STATE/snapshots/NAME/
+ *
+ *	manifest.json    what it is (manifest.h)
+ *	state index frames [working_set]   thaw-vmm's (docs/snapshot-format.md)
+ *	code.erofs       the drive of the code that the guest has mapped
+ *	tmp.img          the drive behind /tmp, with holes
+ *	event.json       an event to try it with, when one was given
+ *	image.raw        memory as clones map it: a cache of `frames`, made again when it is
+ *	image.id         missing or not the file that was made (its inode, size and times)
+ *
+ * A snapshot appears whole (a rename) or not at all, and its files are never written again. What
+ * thaw-vmm wrote is parsed by thaw-vmm only.
+ */
+#ifndef THAW_HOST_SNAPSHOT_STORE_H
+#define THAW_HOST_SNAPSHOT_STORE_H
+
+#include "host/environment.h"
+#include "host/manifest.h"
+
+struct thaw_host;
+struct thaw_state;
+struct thaw_workdir;
+
+struct thaw_snapshot {
+	struct thaw_manifest manifest;
+	struct thaw_snapshot_files files; /* image: after thaw_snapshot_open_image */
+	int dir, code, tmp;
+};
+
+/* Checks that `name` may name a snapshot. -EINVAL. */
+int thaw_snapshot_check_name(const char *name, struct thaw_error *err);
+
+/* 1 when there is one, 0 when not. */
+int thaw_snapshot_exists(const struct thaw_state *state, const char *name);
+
+/* Opens all files and reads the manifest. -ENOENT, -EBADMSG (damaged), -ENOTSUP (foreign). */
+int thaw_snapshot_open(const struct thaw_state *state, const char *name,
+		       struct thaw_snapshot *snapshot, struct thaw_error *err);
+void thaw_snapshot_close(struct thaw_snapshot *snapshot);
+
+/* Opens the raw image, after making it from the frames if need be; with `direct`, for O_DIRECT
+ * when it is not in the page cache (*direct then says whether it was opened so). */
+int thaw_snapshot_open_image(struct thaw_snapshot *snapshot, const struct thaw_host *host,
+			     bool *direct, struct thaw_error *err);
+
+/* Opens the runtime's root image, which must be the one that the guest has mapped. -ESTALE. */
+int thaw_snapshot_open_root(const struct thaw_snapshot *snapshot, const struct thaw_host *host,
+			    int *fd, struct thaw_error *err);
+
+/* Asks thaw-vmm what the files say; `verify` reads every frame. The caller frees *shape with
+ * thaw__vmm__reply__free_unpacked. */
+int thaw_snapshot_inspect(const struct thaw_snapshot *snapshot, const struct thaw_host *host,
+			  bool verify, Thaw__Vmm__Reply **shape, struct thaw_error *err);
+
+/* Removes it. Clones that run go on. -ENOENT. */
+int thaw_snapshot_remove(const struct thaw_state *state, const char *name, struct thaw_error *err);
+
+/* The names, sorted; the caller frees each and the list. */
+int thaw_snapshot_list(const struct thaw_state *state, char ***names, size_t *count,
+		       struct thaw_error *err);
+
+/* Notes in `dir` that the image.raw there is the one that was made. */
+int thaw_snapshot_note_image(int dir, struct thaw_error *err);
+
+/* Drops a file's pages from the page cache, as far as nobody maps them. */
+void thaw_file_drop_cache(int fd);
+
+#endif

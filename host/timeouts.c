@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/timeouts.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+#include "lib/clock.h"
+
+/* In an emulated host (tests/host) everything takes about so much longer. */
+#define EMULATED_SCALE 10.0
+
+static double timeout_scale(void)
+{
+	const char *text = getenv("THAW_TIMEOUT_SCALE");
+	char *end;
+
+	if (!text || !*text)
+		return getenv("THAW_EMULATED_HOST") ? EMULATED_SCALE : 1.0;
+	double scale = strtod(text, &end);
+	if (*end || !(scale >= 0.01 && scale <= 1000.0))
+		return 1.0;
+	return scale;
+}
+
+uint32_t thaw_timeout_ms(uint32_t milliseconds)
+{
+	double scaled = milliseconds * timeout_scale();
+
+	if (scaled < 1.0)
+		return 1;
+	return scaled >= INT_MAX ? INT_MAX : (uint32_t)scaled;
+}
+
+uint64_t thaw_deadline(uint32_t milliseconds)
+{
+	return thaw_monotonic_ns() + (uint64_t)thaw_timeout_ms(milliseconds) * 1000000u;
+}
+
+int thaw_deadline_left(uint64_t deadline)
+{
+	uint64_t now = thaw_monotonic_ns();
+
+	if (now >= deadline)
+		return 0;
+	uint64_t left = (deadline - now + 999999u) / 1000000u;
+	return left > INT_MAX ? INT_MAX : (int)left;
+}
