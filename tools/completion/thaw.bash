@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for thaw(1): source this file, or put it into
+# /usr/share/bash-completion/completions/thaw
+
+_thaw_state() {
+	local i
+	for ((i = 1; i < ${#COMP_WORDS[@]} - 1; i++)); do
+		[ "${COMP_WORDS[i]}" = --state ] && { echo "${COMP_WORDS[i + 1]}"; return; }
+	done
+	echo /var/lib/thaw
+}
+
+_thaw_snapshots() {
+	# Names are letters, digits, "-" and "_": words are safe to split.
+	local dir
+	dir=$(_thaw_state)/snapshots
+	[ -d "$dir" ] && ls -- "$dir" 2>/dev/null
+}
+
+_thaw() {
+	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+	local common="--state --verbose --json --help"
+	local function="--runtime --code --handler --event --name --memory --timeout --ephemeral
+		--env --vcpus --kernel --cpu-template --console"
+	local command="" verb="" i words=""
+
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case "${COMP_WORDS[i]}" in
+		--state | --out | --event | --code | --mode | --runtime) i=$((i + 1)) ;;
+		-*) ;;
+		*)
+			if [ -z "$command" ]; then
+				command=${COMP_WORDS[i]}
+			elif [ -z "$verb" ]; then
+				verb=${COMP_WORDS[i]}
+			fi
+			;;
+		esac
+	done
+	case "$before" in
+	--state | --code | --out)
+		mapfile -t COMPREPLY < <(compgen -d -- "$word")
+		return
+		;;
+	--event | --kernel)
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		return
+		;;
+	--mode | --modes) words="map uring uffd eager" ;;
+	--runtime) words="python3.11 provided" ;;
+	--cpu-template) words="auto host software-kvm" ;;
+	*)
+		case "$command" in
+		"") words="doctor run snapshot invoke bench --version $common" ;;
+		doctor) words=$common ;;
+		run) words="$function $common" ;;
+		snapshot)
+			case "$verb" in
+			"") words="create ls inspect rm" ;;
+			create) words="-o --force --no-image $function $common" ;;
+			inspect) words="$(_thaw_snapshots) --verify $common" ;;
+			rm) words="$(_thaw_snapshots) $common" ;;
+			*) words=$common ;;
+			esac
+			;;
+		invoke)
+			words="$(_thaw_snapshots) --event --count --parallel --keep --mode --record $common"
+			;;
+		bench)
+			words="$(_thaw_snapshots) --n --cold-n --warm-n --evicted-n --modes --event --out
+				--no-plot $common"
+			;;
+		esac
+		;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+
+complete -F _thaw thaw

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The options by which `thaw run` and `thaw snapshot create` are told of a function. */
+#ifndef THAW_TOOLS_FUNCTION_OPTIONS_H
+#define THAW_TOOLS_FUNCTION_OPTIONS_H
+
+#include "host/function.h"
+#include "proto/vmm.pb-c.h"
+#include "tools/tool.h"
+
+struct function_options {
+	struct thaw_function function;
+	const char *code;
+	const char *event;  /* a path; NULL: none */
+	const char *kernel; /* NULL: Thaw's own */
+	bool console;
+	Thaw__Vmm__CpuTemplate cpu_template;
+};
+
+enum {
+	FUNCTION_RUNTIME = 500,
+	FUNCTION_CODE,
+	FUNCTION_HANDLER,
+	FUNCTION_EVENT,
+	FUNCTION_NAME,
+	FUNCTION_MEMORY,
+	FUNCTION_TIMEOUT,
+	FUNCTION_EPHEMERAL,
+	FUNCTION_ENV,
+	FUNCTION_VCPUS,
+	FUNCTION_KERNEL,
+	FUNCTION_CONSOLE,
+	FUNCTION_CPU_TEMPLATE,
+};
+
+#define FUNCTION_OPTIONS                                                                           \
+	{"runtime", required_argument, NULL, FUNCTION_RUNTIME},                                    \
+		{"code", required_argument, NULL, FUNCTION_CODE},                                  \
+		{"handler", required_argument, NULL, FUNCTION_HANDLER},                            \
+		{"event", required_argument, NULL, FUNCTION_EVENT},                                \
+		{"name", required_argument, NULL, FUNCTION_NAME},                                  \
+		{"memory", required_argument, NULL, FUNCTION_MEMORY},                              \
+		{"timeout", required_argument, NULL, FUNCTION_TIMEOUT},                            \
+		{"ephemeral", required_argument, NULL, FUNCTION_EPHEMERAL},                        \
+		{"env", required_argument, NULL, FUNCTION_ENV},                                    \
+		{"vcpus", required_argument, NULL, FUNCTION_VCPUS},                                \
+		{"kernel", required_argument, NULL, FUNCTION_KERNEL},                              \
+		{"console", no_argument, NULL, FUNCTION_CONSOLE},                                  \
+	{                                                                                          \
+		"cpu-template", required_argument, NULL, FUNCTION_CPU_TEMPLATE                     \
+	}
+
+#define FUNCTION_OPTIONS_HELP                                                                      \
+	"  --runtime NAME     the root file system: python3.11, provided\n"                        \
+	"  --code DIR         the folder that becomes /var/task\n"                                 \
+	"  --handler NAME     e.g. app.handler; what it means is the runtime's\n"                  \
+	"  --name NAME        of the function (default \"function\")\n"                            \
+	"  --memory MB        128 to 10240 (default 128)\n"                                        \
+	"  --timeout S        1 to 900 (default 3)\n"                                              \
+	"  --ephemeral MB     size of /tmp, 512 to 10240 (default 512)\n"                          \
+	"  --env NAME=VALUE   an environment variable; may be given again\n"                       \
+	"  --vcpus N          1 to 6 (default: one for every 1769 MB)\n"                           \
+	"  --kernel FILE      another guest kernel (vmlinux or bzImage)\n"                         \
+	"  --cpu-template T   auto, host or software-kvm (default auto)\n"                         \
+	"  --console          the guest's console on standard error\n"
+
+void function_options_init(struct function_options *options);
+void function_options_clear(struct function_options *options);
+
+/* Takes an option in. 0; 1 when it is none of these; negative: told, leave with TOOL_USAGE. */
+int function_options_take(struct function_options *options, int option, const char *value);
+
+/* Checks that all needed is there: 0, or negative, told. */
+int function_options_check(const struct function_options *options, const char *command);
+
+#endif
