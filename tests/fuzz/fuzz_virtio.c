@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A guest that does anything: guest memory and a script of register accesses, memory writes,
+ * kicks and host events come from the input, and every device has to live through it.
+ *
+ *	byte 0          which device, and whether a well-behaved handshake comes first
+ *	then            commands of one byte with operands, see `step`
+ *
+ * Memory is small and rings lie at fixed places within it, so that the input finds them. When a
+ * script is over the device is saved, restored into a new one and resumed, as a guest would be.
+ */
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/error.h"
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "proto/snapshot.pb-c.h"
+#include "vmm/devices/block.h"
+#include "vmm/devices/pmem.h"
+#include "vmm/devices/rng.h"
+#include "vmm/devices/vsock_private.h"
+#include "vmm/loop.h"
+#include "vmm/virtio/mmio.h"
+
+#define MEMORY (64u << 10)
+#define QUEUE  8u
+/* Rings of queue i lie at i * RING; the input's own data from DATA on. */
+#define RING  0x400u
+#define AVAIL 0x100u
+#define USED  0x200u
+#define DATA  0x1000u
+#define HOSTS 8u
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+struct input {
+	const uint8_t *data;
+	size_t size;
+};
+
+struct fuzz {
+	struct thaw_memory memory;
+	struct thaw_loop loop;
+	struct thaw_virtio_mmio *mmio;
+	unsigned int kind;
+	int drive;
+	int forward;
+	struct thaw_vsock *vsock;
+	int hosts[HOSTS];
+};
+
+static uint64_t take(struct input *in, unsigned int size)
+{
+	uint64_t value = 0;
+
+	if (size > in->size)
+		size = (unsigned int)in->size;
+	memcpy(&value, in->data, size);
+	in->data += size;
+	in->size -= size;
+	return value;
+}
+
+static void must(bool good)
+{
+	if (!good)
+		abort();
+}
+
+static void poke(struct fuzz *f, uint64_t offset, uint32_t value)
+{
+	thaw_virtio_mmio_bus_ops.write(f->mmio, offset, &value, sizeof(value));
+}
+
+static void make_device(struct fuzz *f)
+{
+	const struct thaw_virtio_ops *ops;
+	void *device;
+	int pair[2];
+
+	f->vsock = NULL;
+	switch (f->kind) {
+	case 0:
+		must(thaw_block_create((struct thaw_block **)&device, dup(f->drive), true, &f->loop,
+				       NULL) == 0);
+		ops = &thaw_block_ops;
+		break;
+	case 1:
+		must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
+		must(thaw_vsock_create(&f->vsock, &f->loop, 3, -1, pair[1], NULL) == 0);
+		/* So that inputs mean the same in every run. */
+		f->vsock->next_port = 0;
+		if (f->forward >= 0)
+			close(f->forward);
+		f->forward = pair[0];
+		device = f->vsock;
+		ops = &thaw_vsock_ops;
+		break;
+	case 2:
+		must(thaw_rng_create((struct thaw_rng **)&device, NULL) == 0);
+		ops = &thaw_rng_ops;
+		break;
+	default:
+		must(thaw_pmem_create((struct thaw_pmem **)&device, 1ull << 32, 1 << 21, NULL) ==
+		     0);
+		ops = &thaw_pmem_ops;
+		break;
+	}
+	must(thaw_virtio_mmio_create(&f->mmio, ops, device, &f->memory, &f->loop,
+				     eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), NULL) == 0);
+}
+
+static void handshake(struct fuzz *f, bool event_idx)
+{
+	poke(f, VIRTIO_MMIO_STATUS, 1);
+	poke(f, VIRTIO_MMIO_STATUS, 3);
+	poke(f, VIRTIO_MMIO_DRIVER_FEATURES, event_idx ? 1u << 29 : 0);
+	poke(f, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
+	poke(f, VIRTIO_MMIO_DRIVER_FEATURES, 1);
+	poke(f, VIRTIO_MMIO_STATUS, 11);
+	for (uint32_t i = 0; i < thaw_virtio_mmio_queues(f->mmio); i++) {
+		poke(f, VIRTIO_MMIO_QUEUE_SEL, i);
+		poke(f, VIRTIO_MMIO_QUEUE_NUM, QUEUE);
+		poke(f, VIRTIO_MMIO_QUEUE_DESC_LOW, i * RING);
+		poke(f, VIRTIO_MMIO_QUEUE_AVAIL_LOW, i * RING + AVAIL);
+		poke(f, VIRTIO_MMIO_QUEUE_USED_LOW, i * RING + USED);
+		poke(f, VIRTIO_MMIO_QUEUE_READY, 1);
+	}
+	poke(f, VIRTIO_MMIO_STATUS, 15);
+}
+
+static void turn(struct fuzz *f)
+{
+	for (unsigned int rounds = 0; rounds < 4; rounds++) {
+		if (thaw_loop_turn(&f->loop, 0) <= 0)
+			return;
+	}
+}
+
+/* A host program's doings: a greeting, bytes, reading, shutting down, closing. */
+static void host(struct fuzz *f, struct input *in)
+{
+	uint8_t what = (uint8_t)take(in, 1);
+	int *fd = &f->hosts[what % HOSTS];
+	uint8_t bytes[256];
+	int pair[2];
+
+	if (!f->vsock)
+		return;
+	switch (what / HOSTS % 6) {
+	case 0:
+		if (*fd >= 0)
+			close(*fd);
+		must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+		*fd = pair[0];
+		(void)!write(*fd, "CONNECT 1024\n", 13);
+		thaw_vsock_attach(f->vsock, pair[1], NULL);
+		return;
+	case 1: {
+		size_t size = in->size < sizeof(bytes) ? in->size : sizeof(bytes);
+		send(*fd, in->data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+		return;
+	}
+	case 2:
+		recv(*fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+		return;
+	case 3:
+		shutdown(*fd, (int)(take(in, 1) % 3));
+		return;
+	case 4: {
+		/* A connection that the guest has opened. */
+		int fds[THAW_FDS_MAX];
+		size_t count;
+		if (fcntl(f->forward, F_SETFL, O_NONBLOCK) < 0 ||
+		    thaw_recv_fds(f->forward, bytes, sizeof(bytes), fds, &count) <= 0)
+			return;
+		for (size_t i = 1; i < count; i++)
+			close(fds[i]);
+		if (*fd >= 0)
+			close(*fd);
+		*fd = count ? fds[0] : -1;
+		return;
+	}
+	default:
+		if (*fd >= 0)
+			close(*fd);
+		*fd = -1;
+		return;
+	}
+}
+
+/* Makes chain `head` of queue `q` available, as a driver would. */
+static void publish(struct fuzz *f, unsigned int q, uint16_t head)
+{
+	uint8_t *avail = f->memory.base + q * RING + AVAIL;
+	uint16_t idx;
+
+	memcpy(&idx, avail + 2, 2);
+	memcpy(avail + 4 + 2 * (idx % QUEUE), &head, 2);
+	idx++;
+	memcpy(avail + 2, &idx, 2);
+}
+
+/* A descriptor: mostly plausible. */
+static void descriptor(struct fuzz *f, struct input *in)
+{
+	uint8_t at = (uint8_t)take(in, 1);
+	struct {
+		uint64_t addr;
+		uint32_t len;
+		uint16_t flags, next;
+	} d = {.addr = DATA + (uint16_t)take(in, 2) % (MEMORY - DATA),
+	       .len = (uint16_t)take(in, 2)};
+	uint8_t flags = (uint8_t)take(in, 1);
+
+	d.flags = flags & 7;
+	d.next = flags >> 4;
+	if (flags & 8)
+		d.addr = take(in, 8);
+	memcpy(f->memory.base + at / QUEUE % 3 * RING + 16 * (at % QUEUE), &d, sizeof(d));
+}
+
+static void save_and_restore(struct fuzz *f)
+{
+	Thaw__Snapshot__Device *state = malloc(sizeof(*state));
+
+	must(state);
+	thaw__snapshot__device__init(state);
+	must(thaw_virtio_mmio_save(f->mmio, state, NULL) == 0);
+	thaw_virtio_mmio_destroy(f->mmio);
+	make_device(f);
+	/* What save tells restore takes, whatever the guest did. */
+	must(thaw_virtio_mmio_restore(f->mmio, state, NULL) == 0);
+	thaw_virtio_mmio_resume(f->mmio);
+	thaw__snapshot__device__free_unpacked(state, NULL);
+}
+
+static void step(struct fuzz *f, struct input *in)
+{
+	uint8_t command = (uint8_t)take(in, 1);
+	uint64_t offset, value;
+	size_t size;
+
+	switch (command % 10) {
+	case 0: /* a register */
+		offset = take(in, 1) * 4 % 0x100;
+		poke(f, offset, (uint32_t)take(in, 4));
+		break;
+	case 1: /* any access */
+		size = 1u << (command / 10 % 4);
+		offset = take(in, 2) % (THAW_VIRTIO_MMIO_SIZE - size + 1);
+		value = take(in, 8);
+		thaw_virtio_mmio_bus_ops.write(f->mmio, offset, &value, (unsigned int)size);
+		thaw_virtio_mmio_bus_ops.read(f->mmio, offset, &value, (unsigned int)size);
+		break;
+	case 2: /* memory */
+		offset = take(in, 2) % MEMORY;
+		size = take(in, 1);
+		if (size > in->size)
+			size = in->size;
+		if (size > MEMORY - offset)
+			size = MEMORY - offset;
+		memcpy(f->memory.base + offset, in->data, size);
+		take(in, 0);
+		in->data += size;
+		in->size -= size;
+		break;
+	case 3:
+		descriptor(f, in);
+		break;
+	case 4:
+		publish(f, command / 10 % 3, (uint16_t)(take(in, 1) % (QUEUE + 1)));
+		break;
+	case 5:
+		poke(f, VIRTIO_MMIO_QUEUE_NOTIFY, command / 10 % 4);
+		break;
+	case 6:
+		turn(f);
+		break;
+	case 7:
+		host(f, in);
+		break;
+	case 8:
+		if (command < 32)
+			save_and_restore(f);
+		break;
+	default:
+		if (command < 32) {
+			poke(f, VIRTIO_MMIO_STATUS, 0);
+			handshake(f, true);
+		}
+		break;
+	}
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	thaw_log_setup("fuzz", THAW_LOG_OFF, false, 2);
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = {data, size};
+	struct fuzz f = {.forward = -1};
+	uint8_t first = (uint8_t)take(&in, 1);
+
+	f.kind = first % 4;
+	for (unsigned int i = 0; i < HOSTS; i++)
+		f.hosts[i] = -1;
+	must(thaw_memory_create(&f.memory, MEMORY, false, NULL) == 0);
+	must(thaw_loop_create(&f.loop, NULL) == 0);
+	f.drive = memfd_create("drive", MFD_CLOEXEC);
+	must(f.drive >= 0 && ftruncate(f.drive, 16384) == 0);
+	make_device(&f);
+	if (first & 4)
+		handshake(&f, first & 8);
+	while (in.size)
+		step(&f, &in);
+	turn(&f);
+	save_and_restore(&f);
+	turn(&f);
+	must(lseek(f.drive, 0, SEEK_END) == 16384);
+	thaw_virtio_mmio_destroy(f.mmio);
+	for (unsigned int i = 0; i < HOSTS; i++) {
+		if (f.hosts[i] >= 0)
+			close(f.hosts[i]);
+	}
+	if (f.forward >= 0)
+		close(f.forward);
+	close(f.drive);
+	thaw_loop_destroy(&f.loop);
+	thaw_memory_destroy(&f.memory);
+	return 0;
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A function's configuration and its way through a manifest. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "host/function.h"
+#include "host/manifest.h"
+#include "lib/error.h"
+
+static void test_limits(void **state)
+{
+	struct thaw_function function;
+
+	(void)state;
+	thaw_function_init(&function);
+	assert_int_equal(thaw_function_set_memory(&function, 127, NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_memory(&function, 128, NULL), 0);
+	assert_int_equal(thaw_function_vcpus(&function), 1);
+	assert_int_equal(thaw_function_guest_mib(&function), 128 + THAW_GUEST_OVERHEAD_MIB);
+	assert_int_equal(thaw_function_set_memory(&function, 1770, NULL), 0);
+	assert_int_equal(thaw_function_vcpus(&function), 2);
+	assert_int_equal(thaw_function_set_memory(&function, 10240, NULL), 0);
+	assert_int_equal(thaw_function_vcpus(&function), 6);
+	assert_true(thaw_function_guest_mib(&function) <= THAW_GUEST_MEMORY_MAX_MIB);
+	assert_int_equal(thaw_function_set_memory(&function, 10241, NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_timeout(&function, 0, NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_timeout(&function, 900, NULL), 0);
+	assert_int_equal(thaw_function_set_timeout(&function, 901, NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_ephemeral(&function, 511, NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_ephemeral(&function, 10240, NULL), 0);
+	assert_int_equal(thaw_function_set_vcpus(&function, 7, NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_vcpus(&function, -1, NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_handler(&function, "", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_handler(&function, "a b", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_handler(&function, "app.handler", NULL), 0);
+	assert_int_equal(thaw_function_set_runtime(&function, "../x", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_runtime(&function, "python3.11", NULL), 0);
+	thaw_function_clear(&function);
+}
+
+static void test_names(void **state)
+{
+	static const char *const bad[] = {"", ".", "..", "a/b", "/a", "a b", "a.b", "\xc3\xa9"};
+	char name[66];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(thaw_name_valid(bad[i]));
+	memset(name, 'a', 65);
+	name[65] = 0;
+	assert_false(thaw_name_valid(name));
+	name[64] = 0;
+	assert_true(thaw_name_valid(name));
+	assert_true(thaw_name_valid("A-z_09"));
+}
+
+static void test_environment(void **state)
+{
+	struct thaw_function function;
+	char big[4200];
+
+	(void)state;
+	thaw_function_init(&function);
+	assert_int_equal(thaw_function_set_variable(&function, "A", "x", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_variable(&function, "1A", "x", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_variable(&function, "A-B", "x", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_variable(&function, "_HANDLER", "x", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_variable(&function, "AWS_REGION", "x", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_variable(&function, "STAGE", "x", NULL), 0);
+	assert_int_equal(thaw_function_set_variable(&function, "STAGE", "y", NULL), 0);
+	assert_int_equal(function.variable_count, 1);
+	assert_string_equal(function.variables[0].value, "y");
+	/* {"STAGE":"y","BB":"..."}: 12 and 9 bytes around the value */
+	memset(big, 'x', sizeof(big));
+	big[4096 - 12 - 10] = 0;
+	assert_int_equal(thaw_function_set_variable(&function, "BB", big, NULL), 0);
+	big[4096 - 12 - 10] = 'x';
+	big[4096 - 12 - 10 + 20] = 0;
+	assert_int_equal(thaw_function_set_variable(&function, "BB", big, NULL), -EINVAL);
+	thaw_function_clear(&function);
+}
+
+static void manifest_make(struct thaw_manifest *manifest)
+{
+	thaw_manifest_init(manifest);
+	strcpy(manifest->name, "web");
+	strcpy(manifest->created, "2026-01-01T00:00:00Z");
+	strcpy(manifest->thaw, "0.1.0");
+	manifest->cpu_template = 2;
+	manifest->software_kvm = true;
+	memset(manifest->code_digest, 'a', 64);
+	memset(manifest->root_digest, 'b', 64);
+	memset(manifest->kernel_digest, 'c', 64);
+	manifest->state_size = 1;
+	manifest->pages = 49152;
+	thaw_phases_add(&manifest->phases, "boot", 123);
+	assert_int_equal(thaw_function_set_runtime(&manifest->function, "python3.11", NULL), 0);
+	assert_int_equal(thaw_function_set_handler(&manifest->function, "app.handler", NULL), 0);
+	assert_int_equal(thaw_function_set_variable(&manifest->function, "STAGE", "\"t\"", NULL),
+			 0);
+}
+
+static void test_manifest_round_trip(void **state)
+{
+	struct thaw_manifest made, read;
+
+	(void)state;
+	manifest_make(&made);
+	char *text = thaw_manifest_format(&made);
+	assert_non_null(text);
+	assert_int_equal(thaw_manifest_parse(text, strlen(text), &read, NULL), 0);
+	assert_string_equal(read.name, "web");
+	assert_string_equal(read.function.handler, "app.handler");
+	assert_string_equal(read.function.variables[0].value, "\"t\"");
+	assert_int_equal(read.pages, 49152);
+	assert_int_equal(thaw_phases_get(&read.phases, "boot"), 123);
+	free(text);
+	thaw_manifest_clear(&made);
+	thaw_manifest_clear(&read);
+}
+
+/* Whatever bit of it is flipped, it is refused, or it is the same manifest (in a space). */
+static void test_manifest_bit_flips(void **state)
+{
+	struct thaw_manifest made, read;
+	size_t taken = 0;
+
+	(void)state;
+	manifest_make(&made);
+	char *text = thaw_manifest_format(&made);
+	size_t size = strlen(text);
+	for (size_t bit = 0; bit < size * 8; bit++) {
+		text[bit / 8] ^= (char)(1 << bit % 8);
+		if (thaw_manifest_parse(text, size, &read, NULL) == 0) {
+			char *again = thaw_manifest_format(&read);
+			text[bit / 8] ^= (char)(1 << bit % 8);
+			assert_string_equal(again, text);
+			text[bit / 8] ^= (char)(1 << bit % 8);
+			free(again);
+			thaw_manifest_clear(&read);
+			taken++;
+		}
+		text[bit / 8] ^= (char)(1 << bit % 8);
+	}
+	assert_true(taken < size);
+	free(text);
+	thaw_manifest_clear(&made);
+}
+
+static void test_manifest_other_format(void **state)
+{
+	static const char text[] = "{\"format\": 2}";
+	struct thaw_manifest read;
+	struct thaw_error err = {0};
+
+	(void)state;
+	assert_int_equal(thaw_manifest_parse(text, strlen(text), &read, &err), -ENOTSUP);
+	assert_non_null(strstr(err.message, "format 2"));
+	assert_int_equal(thaw_manifest_parse("", 0, &read, NULL), -EBADMSG);
+	assert_int_equal(thaw_manifest_parse("[]", 2, &read, NULL), -EBADMSG);
+	assert_int_equal(thaw_manifest_parse("{\"format\": 1}", 13, &read, NULL), -EBADMSG);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_environment),
+		cmocka_unit_test(test_manifest_round_trip),
+		cmocka_unit_test(test_manifest_bit_flips),
+		cmocka_unit_test(test_manifest_other_format),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state directory: what is half-made, what is published, code drives, copies with holes. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "host/code.h"
+#include "host/digest.h"
+#include "host/snapshot_store.h"
+#include "host/state.h"
+#include "host/tmp_drive.h"
+#include "lib/error.h"
+#include "lib/fd.h"
+
+static char root[] = "/tmp/thaw-test-state-XXXXXX";
+
+static int setup(void **state)
+{
+	static struct thaw_state opened;
+	char path[128];
+
+	strcpy(root, "/tmp/thaw-test-state-XXXXXX");
+	assert_non_null(mkdtemp(root));
+	snprintf(path, sizeof(path), "%s/a/state", root);
+	assert_int_equal(thaw_state_open(&opened, path, NULL), 0);
+	*state = &opened;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	thaw_state_close(*state);
+	assert_int_equal(thaw_remove_tree(AT_FDCWD, root), 0);
+	return 0;
+}
+
+static void write_file(int dir, const char *name, const char *text)
+{
+	cleanup_close int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(thaw_write_full(fd, text, strlen(text)), 0);
+}
+
+static bool exists(int dir, const char *name)
+{
+	return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static void test_publish(void **opaque)
+{
+	struct thaw_state *state = *opaque;
+	struct thaw_workdir work, second;
+
+	assert_int_equal(thaw_workdir_make(&work, state, NULL), 0);
+	write_file(work.fd, "x", "one");
+	assert_int_equal(thaw_workdir_publish(&work, state->snapshots, "n", 0, NULL), 0);
+	assert_true(exists(state->snapshots, "n/x"));
+	assert_int_equal(thaw_workdir_make(&second, state, NULL), 0);
+	write_file(second.fd, "y", "two");
+	assert_int_equal(thaw_workdir_publish(&second, state->snapshots, "n", 0, NULL), -EEXIST);
+	assert_int_equal(thaw_workdir_publish(&second, state->snapshots, "n", 1, NULL), 0);
+	assert_false(exists(state->snapshots, "n/x"));
+	assert_true(exists(state->snapshots, "n/y"));
+	thaw_workdir_drop(&second);
+	assert_true(exists(state->snapshots, "n/y"));
+}
+
+/* A killed process's leftovers go; a living one's stay. */
+static void test_sweep(void **opaque)
+{
+	struct thaw_state *state = *opaque;
+	struct thaw_state again;
+	struct thaw_workdir mine;
+	char dead[32];
+	int pipe_fds[2];
+
+	assert_int_equal(thaw_workdir_make(&mine, state, NULL), 0);
+	assert_int_equal(pipe(pipe_fds), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct thaw_workdir work;
+		if (thaw_workdir_make(&work, state, NULL) < 0)
+			_exit(1);
+		write_file(work.fd, "half", "made");
+		if (write(pipe_fds[1], work.name, sizeof(work.name)) < 0)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(pipe_fds[0], dead, sizeof(dead)), sizeof(dead));
+	write_file(state->tmp, "stray", "file");
+	assert_int_equal(thaw_state_open(&again, state->path, NULL), 0);
+	thaw_state_close(&again);
+	assert_true(exists(state->tmp, dead));
+	assert_true(exists(state->tmp, mine.name));
+	assert_false(exists(state->tmp, "stray"));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	assert_int_equal(thaw_state_open(&again, state->path, NULL), 0);
+	thaw_state_close(&again);
+	assert_false(exists(state->tmp, dead));
+	assert_true(exists(state->tmp, mine.name));
+	thaw_workdir_drop(&mine);
+	assert_false(exists(state->tmp, mine.name));
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+}
+
+static void test_remove_tree_follows_no_link(void **opaque)
+{
+	struct thaw_state *state = *opaque;
+	struct thaw_workdir work;
+
+	write_file(state->root, "precious", "x");
+	assert_int_equal(thaw_workdir_make(&work, state, NULL), 0);
+	assert_int_equal(symlinkat("../../snapshots", work.fd, "link"), 0);
+	assert_int_equal(symlinkat("../../precious", work.fd, "file"), 0);
+	thaw_workdir_drop(&work);
+	assert_true(exists(state->root, "precious"));
+	assert_true(exists(state->root, "snapshots"));
+}
+
+static void test_copy_keeps_holes(void **opaque)
+{
+	struct thaw_state *state = *opaque;
+	cleanup_close int from = openat(state->tmp, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	cleanup_close int to = -1;
+	char text[5] = "";
+	struct stat st;
+
+	assert_int_equal(ftruncate(from, 64 << 20), 0);
+	assert_int_equal(pwrite(from, "head", 4, 0), 4);
+	assert_int_equal(pwrite(from, "tail", 4, 48 << 20), 4);
+	assert_int_equal(thaw_tmp_drive_copy(state, from, &to, NULL), 0);
+	assert_int_equal(fstat(to, &st), 0);
+	assert_int_equal(st.st_size, 64 << 20);
+	assert_true(st.st_blocks * 512 < 1 << 20);
+	assert_int_equal(pread(to, text, 4, 48 << 20), 4);
+	assert_string_equal(text, "tail");
+	assert_int_equal(st.st_nlink, 0);
+}
+
+static void test_digest(void **opaque)
+{
+	struct thaw_state *state = *opaque;
+	char first[THAW_DIGEST_TEXT], second[THAW_DIGEST_TEXT];
+
+	write_file(state->root, "f", "abc");
+	cleanup_close int fd = openat(state->root, "f", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(thaw_digest_file_cached(state, fd, first, NULL), 0);
+	/* FIPS 180-2, appendix B.1 */
+	assert_string_equal(first,
+			    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	assert_int_equal(thaw_digest_file_cached(state, fd, second, NULL), 0);
+	assert_string_equal(first, second);
+	write_file(state->root, "f", "abcd");
+	assert_int_equal(thaw_digest_file_cached(state, fd, second, NULL), 0);
+	assert_string_not_equal(first, second);
+}
+
+/* --- code --- */
+
+static int code_dir(char path[128])
+{
+	snprintf(path, 128, "%s/code", root);
+	assert_int_equal(mkdir(path, 0755), 0);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void test_code_is_named_by_content(void **opaque)
+{
+	struct thaw_state *state = *opaque;
+	char path[128], first[THAW_DIGEST_TEXT], second[THAW_DIGEST_TEXT];
+	cleanup_close int dir = code_dir(path);
+	int fd;
+	struct stat st;
+
+	write_file(dir, "app.py", "pass\n");
+	assert_int_equal(mkdirat(dir, "lib", 0700), 0);
+	assert_int_equal(symlinkat("/etc/shadow", dir, "link"), 0);
+	assert_int_equal(thaw_code_drive(state, path, &fd, first, NULL), 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_true(st.st_size > 0 && st.st_size % (2 << 20) == 0);
+	close(fd);
+	/* Owners, times and modes but for x change nothing. */
+	assert_int_equal(fchmodat(dir, "app.py", 0600, 0), 0);
+	assert_int_equal(utimensat(dir, "app.py", (struct timespec[2]){{1, 0}, {1, 0}}, 0), 0);
+	assert_int_equal(thaw_code_drive(state, path, &fd, second, NULL), 0);
+	close(fd);
+	assert_string_equal(first, second);
+	assert_int_equal(fchmodat(dir, "app.py", 0755, 0), 0);
+	assert_int_equal(thaw_code_drive(state, path, &fd, second, NULL), 0);
+	close(fd);
+	assert_string_not_equal(first, second);
+	assert_int_equal(unlinkat(dir, "link", 0), 0);
+	assert_int_equal(symlinkat("/etc/passwd", dir, "link"), 0);
+	assert_int_equal(thaw_code_drive(state, path, &fd, first, NULL), 0);
+	close(fd);
+	assert_string_not_equal(first, second);
+}
+
+static void test_code_refused(void **opaque)
+{
+	struct thaw_state *state = *opaque;
+	struct thaw_error err = {0};
+	char path[128], digest[THAW_DIGEST_TEXT], missing[160];
+	cleanup_close int dir = code_dir(path);
+	int fd;
+
+	assert_int_equal(mkfifoat(dir, "pipe", 0644), 0);
+	assert_int_equal(thaw_code_drive(state, path, &fd, digest, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "\"pipe\" is a special file"));
+	assert_int_equal(unlinkat(dir, "pipe", 0), 0);
+	write_file(dir, "big", "x");
+	cleanup_close int big = openat(dir, "big", O_WRONLY | O_CLOEXEC);
+	assert_int_equal(ftruncate(big, (off_t)THAW_CODE_SIZE_MAX + 1), 0);
+	assert_int_equal(thaw_code_drive(state, path, &fd, digest, &err), -EFBIG);
+	snprintf(missing, sizeof(missing), "%s/none", path);
+	assert_int_equal(thaw_code_drive(state, missing, &fd, digest, &err), -ENOENT);
+	snprintf(missing, sizeof(missing), "%s/big", path);
+	assert_int_equal(thaw_code_drive(state, missing, &fd, digest, &err), -ENOTDIR);
+}
+
+/* --- snapshots --- */
+
+static void test_snapshot_names(void **opaque)
+{
+	struct thaw_state *state = *opaque;
+	struct thaw_snapshot snapshot;
+	struct thaw_error err = {0};
+
+	assert_int_equal(thaw_snapshot_open(state, "../x", &snapshot, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "is a path"));
+	assert_int_equal(thaw_snapshot_open(state, "none", &snapshot, &err), -ENOENT);
+	assert_int_equal(thaw_snapshot_remove(state, "none", &err), -ENOENT);
+	assert_int_equal(thaw_snapshot_remove(state, "..", &err), -EINVAL);
+	assert_int_equal(mkdirat(state->snapshots, "empty", 0700), 0);
+	assert_int_equal(thaw_snapshot_open(state, "empty", &snapshot, &err), -EBADMSG);
+	assert_int_equal(thaw_snapshot_remove(state, "empty", &err), 0);
+	assert_false(exists(state->snapshots, "empty"));
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_publish),
+		T(test_sweep),
+		T(test_remove_tree_follows_no_link),
+		T(test_copy_keeps_holes),
+		T(test_digest),
+		T(test_code_is_named_by_content),
+		T(test_code_refused),
+		T(test_snapshot_names),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
