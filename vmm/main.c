@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,10 @@
 
 #define CONTROL_FD 3
 
+/* The usual 8 MiB would get a huge page at the first touch on hosts that give them unasked:
+ * 2 MiB of thaw-vmm's own memory for a few pages of stack. */
+#define STACK_SIZE (256u * 1024)
+
 static const char usage[] =
 	"Usage: thaw-vmm [--log-level LEVEL] [--log-json] [--no-sandbox]\n"
 	"\n"
@@ -30,12 +35,28 @@ static const char usage[] =
 	"  --no-sandbox       allow every system call (for debugging)\n"
 	"  --version          print the version\n";
 
+static int limit_stacks(struct thaw_error *err)
+{
+	pthread_attr_t attributes;
+	int rc = pthread_attr_init(&attributes);
+
+	if (rc == 0) {
+		rc = pthread_attr_setstacksize(&attributes, STACK_SIZE);
+		if (rc == 0)
+			rc = pthread_setattr_default_np(&attributes);
+		pthread_attr_destroy(&attributes);
+	}
+	return rc ? thaw_error_errno(err, rc, "the size of threads' stacks") : 0;
+}
+
 static int run(bool sandboxed, struct thaw_error *err)
 {
 	struct thaw_loop loop;
 	struct thaw_control *control;
-	int rc = thaw_loop_create(&loop, err);
+	int rc = limit_stacks(err);
 
+	if (rc == 0)
+		rc = thaw_loop_create(&loop, err);
 	if (rc < 0)
 		return rc;
 	rc = thaw_control_create(&control, CONTROL_FD, &loop, err);
