@@ -437,14 +437,21 @@ class Kills(support.Case):
             began = time.monotonic()
             process = support.start("--state", self.state.path, *arguments)
             killed = self.kill_at(process, victim, delay)
-            support.say(f"    {victim} after {delay:.2f} s: {'killed' if killed else 'was not there'}")
-            if not killed:
+            done = process.poll() == OK
+            support.say(f"    {victim} after {delay:.2f} s: "
+                        f"{'killed' if killed else 'was done' if done else 'was not there'}")
+            if killed:
+                self.after(process, killed, began, arguments)
+            else:
                 process.kill()
                 process.communicate()
-            else:
-                self.after(process, killed, began, arguments)
             self.sweep()
-            self.assertFalse(os.path.exists(self.state.snapshot("killed")))
+            # Whole or not at all.
+            there = os.path.exists(self.state.snapshot("killed"))
+            self.assertTrue(there or not done)
+            if there:
+                self.assertEqual(self.thaw("snapshot", "inspect", "killed", "--verify").code, OK)
+                self.assertEqual(self.thaw("snapshot", "rm", "killed").code, OK)
         self.assert_works()
 
     def test_while_it_is_saved(self):
