@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/digest.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +15,8 @@
 #include "lib/error.h"
 #include "lib/fd.h"
 
-#define DIGEST_READ (256u << 10)
+#define DIGEST_READ  (256 << 10) /* a multiple of DIGEST_BLOCK */
+#define DIGEST_BLOCK 4096
 
 struct thaw_digest {
 	EVP_MD_CTX *context;
@@ -52,33 +55,97 @@ void thaw_digest_finish(struct thaw_digest *digest, char text[THAW_DIGEST_TEXT])
 	free(digest);
 }
 
-int thaw_digest_file(int fd, char text[THAW_DIGEST_TEXT], struct thaw_error *err)
+/* Reads a range of a file and hands it on in pieces of at most DIGEST_READ bytes; all but the last
+ * piece of a file are whole blocks when `at` is at the beginning of one. */
+static int digest_range(int fd, off_t at, off_t end, uint8_t *buffer,
+			void (*piece)(struct thaw_digest *digest, off_t at, uint8_t *data,
+				      size_t size),
+			struct thaw_digest *digest)
+{
+	while (at < end) {
+		size_t size = end - at < DIGEST_READ ? (size_t)(end - at) : DIGEST_READ;
+		int rc = thaw_pread_full(fd, buffer, size, at);
+		if (rc < 0)
+			return rc;
+		piece(digest, at, buffer, size);
+		at += (off_t)size;
+	}
+	return 0;
+}
+
+static void digest_all(struct thaw_digest *digest, off_t at, uint8_t *data, size_t size)
+{
+	(void)at;
+	thaw_digest_add(digest, data, size);
+}
+
+/* The buffer has room for the rest of the last block. */
+static void digest_blocks(struct thaw_digest *digest, off_t at, uint8_t *data, size_t size)
+{
+	static const uint8_t zeros[DIGEST_BLOCK];
+
+	memset(data + size, 0, -size % DIGEST_BLOCK);
+	for (size_t i = 0; i < size; i += DIGEST_BLOCK) {
+		uint64_t place = htole64((uint64_t)at + i);
+		if (memcmp(data + i, zeros, DIGEST_BLOCK) == 0)
+			continue;
+		thaw_digest_add(digest, &place, sizeof(place));
+		thaw_digest_add(digest, data + i, DIGEST_BLOCK);
+	}
+}
+
+static int digest_data(int fd, off_t size, uint8_t *buffer, struct thaw_digest *digest)
+{
+	uint64_t total = htole64((uint64_t)size);
+	off_t at = 0;
+	int rc = 0;
+
+	thaw_digest_add(digest, &total, sizeof(total));
+	while (rc == 0 && at < size) {
+		at = lseek(fd, at, SEEK_DATA);
+		if (at < 0 && errno == ENXIO)
+			return 0; /* a hole up to the end */
+		off_t end = at < 0 ? -1 : lseek(fd, at, SEEK_HOLE);
+		if (end < 0)
+			return -errno;
+		/* Holes of finer grain than our blocks are zeros. */
+		at -= at % DIGEST_BLOCK;
+		end = (end + DIGEST_BLOCK - 1) / DIGEST_BLOCK * DIGEST_BLOCK;
+		end = end < size ? end : size;
+		rc = digest_range(fd, at, end, buffer, digest_blocks, digest);
+		at = end;
+	}
+	return rc;
+}
+
+static int digest_compute(int fd, bool sparse, char text[THAW_DIGEST_TEXT], struct thaw_error *err)
 {
 	cleanup_free uint8_t *buffer = malloc(DIGEST_READ);
 	struct thaw_digest *digest = thaw_digest_new();
-	off_t at = 0;
+	struct stat st;
+	int rc = 0;
 
-	if (!buffer || !digest) {
-		if (digest)
-			thaw_digest_finish(digest, NULL);
-		return thaw_error_errno(err, ENOMEM, "computing a checksum");
-	}
-	for (;;) {
-		ssize_t n = pread(fd, buffer, DIGEST_READ, at);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			int code = errno;
-			thaw_digest_finish(digest, NULL);
-			return thaw_error_errno(err, code, "computing a checksum");
-		}
-		if (n == 0)
-			break;
-		thaw_digest_add(digest, buffer, (size_t)n);
-		at += n;
-	}
-	thaw_digest_finish(digest, text);
-	return 0;
+	if (!buffer || !digest)
+		rc = -ENOMEM;
+	else if (fstat(fd, &st) < 0)
+		rc = -errno;
+	else if (sparse)
+		rc = digest_data(fd, st.st_size, buffer, digest);
+	else
+		rc = digest_range(fd, 0, st.st_size, buffer, digest_all, digest);
+	if (digest)
+		thaw_digest_finish(digest, rc == 0 ? text : NULL);
+	return rc < 0 ? thaw_error_errno(err, -rc, "computing a checksum") : 0;
+}
+
+int thaw_digest_file(int fd, char text[THAW_DIGEST_TEXT], struct thaw_error *err)
+{
+	return digest_compute(fd, false, text, err);
+}
+
+int thaw_digest_sparse(int fd, char text[THAW_DIGEST_TEXT], struct thaw_error *err)
+{
+	return digest_compute(fd, true, text, err);
 }
 
 static int digest_text_valid(const char *text)
@@ -87,15 +154,15 @@ static int digest_text_valid(const char *text)
 	       strspn(text, "0123456789abcdef") == THAW_DIGEST_TEXT - 1;
 }
 
-int thaw_digest_file_cached(const struct thaw_state *state, int fd, char text[THAW_DIGEST_TEXT],
-			    struct thaw_error *err)
+static int digest_cached(const struct thaw_state *state, int fd, bool sparse,
+			 char text[THAW_DIGEST_TEXT], struct thaw_error *err)
 {
 	struct stat st;
 	char name[160];
 
 	if (fstat(fd, &st) < 0)
 		return thaw_error_errno(err, errno, "looking at a file");
-	snprintf(name, sizeof(name), "%llx-%llx-%llx-%llx.%09lx-%llx.%09lx",
+	snprintf(name, sizeof(name), "%s%llx-%llx-%llx-%llx.%09lx-%llx.%09lx", sparse ? "s-" : "",
 		 (unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
 		 (unsigned long long)st.st_size, (unsigned long long)st.st_mtim.tv_sec,
 		 st.st_mtim.tv_nsec, (unsigned long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
@@ -107,7 +174,7 @@ int thaw_digest_file_cached(const struct thaw_state *state, int fd, char text[TH
 		if (digest_text_valid(text))
 			return 0;
 	}
-	int rc = thaw_digest_file(fd, text, err);
+	int rc = digest_compute(fd, sparse, text, err);
 	if (rc < 0)
 		return rc;
 	/* The file may have changed while it was read: then the note would be false. */
@@ -116,4 +183,16 @@ int thaw_digest_file_cached(const struct thaw_state *state, int fd, char text[TH
 	    after.st_mtim.tv_nsec == st.st_mtim.tv_nsec && after.st_size == st.st_size)
 		(void)!symlinkat(text, state->digests, name); /* only a cache */
 	return 0;
+}
+
+int thaw_digest_file_cached(const struct thaw_state *state, int fd, char text[THAW_DIGEST_TEXT],
+			    struct thaw_error *err)
+{
+	return digest_cached(state, fd, false, text, err);
+}
+
+int thaw_digest_sparse_cached(const struct thaw_state *state, int fd, char text[THAW_DIGEST_TEXT],
+			      struct thaw_error *err)
+{
+	return digest_cached(state, fd, true, text, err);
 }

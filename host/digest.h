@@ -24,9 +24,15 @@ void thaw_digest_finish(struct thaw_digest *digest, char text[THAW_DIGEST_TEXT])
 /* Of a whole file. */
 int thaw_digest_file(int fd, char text[THAW_DIGEST_TEXT], struct thaw_error *err);
 
-/* As digest_file, remembered in the state directory under the file's device, inode, size and
- * times, so that a large image is not read again at every start. */
+/* Of a file that is mostly holes: over its size and those blocks of 4 KiB that are not all zero, so
+ * that where the holes are makes no difference. */
+int thaw_digest_sparse(int fd, char text[THAW_DIGEST_TEXT], struct thaw_error *err);
+
+/* As these, remembered in the state directory under the file's device, inode, size and times, so
+ * that a large image is not read again at every start. */
 int thaw_digest_file_cached(const struct thaw_state *state, int fd, char text[THAW_DIGEST_TEXT],
 			    struct thaw_error *err);
+int thaw_digest_sparse_cached(const struct thaw_state *state, int fd, char text[THAW_DIGEST_TEXT],
+			      struct thaw_error *err);
 
 #endif

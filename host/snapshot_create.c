@@ -168,6 +168,11 @@ static int create_manifest(struct create *c, struct thaw_error *err)
 		rc = thaw_digest_file_cached(&c->host->state, c->cold.machine.kernel,
 					     m->kernel_digest, err);
 	if (rc == 0)
+		rc = thaw_digest_file_cached(&c->host->state, c->cold.machine.code,
+					     m->code_drive_digest, err);
+	if (rc == 0)
+		rc = thaw_digest_sparse(c->tmp, m->tmp_drive_digest, err);
+	if (rc == 0)
 		rc = create_size(c->files.state, &m->state_size, err);
 	if (rc == 0)
 		rc = create_size(c->files.index, &m->index_size, err);

@@ -16,7 +16,6 @@
 #include "lib/error.h"
 #include "lib/fd.h"
 
-#define CODE_UNIT    (2 << 20) /* what a drive with DAX is a multiple of */
 #define MANIFEST_MAX (256u << 10)
 #define IMAGE_ID_MAX 128
 
@@ -60,20 +59,29 @@ static int snapshot_open_file(const struct thaw_snapshot *snapshot, const char *
 	return 0;
 }
 
-/* A drive that is mapped comes in whole units: one that does not has been cut. */
-static int snapshot_check_code(const struct thaw_snapshot *snapshot, struct thaw_error *err)
+/* What clones have mapped, or copy: of the size that was saved it may still be other bytes. */
+static int snapshot_check_drives(const struct thaw_snapshot *snapshot,
+				 const struct thaw_state *state, struct thaw_error *err)
 {
-	struct stat st;
+	const struct thaw_manifest *manifest = &snapshot->manifest;
+	char code[THAW_DIGEST_TEXT], tmp[THAW_DIGEST_TEXT];
 
-	if (fstat(snapshot->code, &st) < 0)
-		return thaw_error_errno(err, errno, "opening \"code.erofs\"");
-	if (st.st_size == 0 || st.st_size % CODE_UNIT != 0)
-		return thaw_error_set(err, EBADMSG, "\"code.erofs\" has %lld bytes: it is cut short",
-				      (long long)st.st_size);
+	int rc = thaw_digest_file_cached(state, snapshot->code, code, err);
+	if (rc == 0)
+		rc = thaw_digest_sparse_cached(state, snapshot->tmp, tmp, err);
+	if (rc < 0)
+		return rc;
+	if (strcmp(code, manifest->code_drive_digest) != 0)
+		return thaw_error_set(err, EBADMSG,
+				      "\"code.erofs\" is damaged: its checksum does not match");
+	if (strcmp(tmp, manifest->tmp_drive_digest) != 0)
+		return thaw_error_set(err, EBADMSG,
+				      "\"tmp.img\" is damaged: its checksum does not match");
 	return 0;
 }
 
-static int snapshot_read(struct thaw_snapshot *snapshot, struct thaw_error *err)
+static int snapshot_read(struct thaw_snapshot *snapshot, const struct thaw_state *state,
+			 struct thaw_error *err)
 {
 	struct thaw_manifest *manifest = &snapshot->manifest;
 	cleanup_free uint8_t *text = NULL;
@@ -96,7 +104,7 @@ static int snapshot_read(struct thaw_snapshot *snapshot, struct thaw_error *err)
 	    (rc = snapshot_open_file(snapshot, "tmp.img", (int64_t)manifest->tmp_size,
 				     &snapshot->tmp, err)) < 0 ||
 	    (rc = snapshot_open_file(snapshot, "code.erofs", -1, &snapshot->code, err)) < 0 ||
-	    (rc = snapshot_check_code(snapshot, err)) < 0)
+	    (rc = snapshot_check_drives(snapshot, state, err)) < 0)
 		return rc;
 	if (faccessat(snapshot->dir, "working_set", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		rc = snapshot_open_file(snapshot, "working_set", -1, &snapshot->files.working_set,
@@ -120,7 +128,7 @@ int thaw_snapshot_open(const struct thaw_state *state, const char *name,
 				      state->path);
 	if (snapshot->dir < 0)
 		return thaw_error_errno(err, errno, "snapshot \"%s\"", name);
-	rc = snapshot_read(snapshot, err);
+	rc = snapshot_read(snapshot, state, err);
 	if (rc < 0) {
 		thaw_snapshot_close(snapshot);
 		thaw_error_wrap(err, "snapshot \"%s\"", name);

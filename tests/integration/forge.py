@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import struct
+import subprocess
 
 _xxhash = ctypes.CDLL("libxxhash.so.0")
 _xxhash.XXH3_64bits.restype = ctypes.c_uint64
@@ -43,6 +44,18 @@ def write(path, data):
 
 def truncate(path, size):
     write(path, read(path)[:size])
+
+
+def flip_sparse(path, at, bit=0):
+    """As flip, for a large file that is mostly holes."""
+    copy = path + ".copy"
+    subprocess.run(["cp", "--sparse=always", path, copy], check=True)
+    os.rename(copy, path)
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0] ^ 1 << bit
+        file.seek(at)
+        file.write(bytes([byte]))
 
 
 def flip(path, at, bit=0):

@@ -133,6 +133,15 @@ class Damage(support.Case):
                 forge.flip(os.path.join(self.damaged(), "manifest.json"), middle)
                 self.assert_refused("manifest")
 
+    def test_flips_in_drives(self):
+        """What clones have mapped, and what they copy: data and holes."""
+        for name in ("code.erofs", "tmp.img"):
+            size = os.path.getsize(self.state.snapshot("behaviours", name))
+            for at in (1024, size // 2, size - 1):
+                with self.subTest(f"{name} {at}"):
+                    forge.flip_sparse(os.path.join(self.damaged(), name), at, random.randrange(8))
+                    self.assert_refused(f"{name}.*checksum")
+
     def test_flips_in_working_set(self):
         size = os.path.getsize(self.state.snapshot("behaviours", "working_set"))
         for at in (0, 8, 12, 16, 24, size // 2, size - 1):
@@ -178,8 +187,8 @@ class Damage(support.Case):
                     forge.write(os.path.join(folder, name), data)
                 self.assert_refused("version 2", mode="uffd")
         folder = self.damaged()
-        forge.change_manifest(folder, lambda manifest: manifest.update(format=2))
-        self.assert_refused("format 2")
+        forge.change_manifest(folder, lambda manifest: manifest.update(format=1))
+        self.assert_refused("format 1")
 
     def test_other_cpu_template(self):
         folder = self.damaged()
@@ -389,7 +398,8 @@ class Kills(support.Case):
             self.assertRegex(result.err.splitlines()[-1], "^thaw: .*(died: signal 9|closed its socket)",
                              result)
         elif killed == "thaw":
-            self.assertEqual(result.code, -signal.SIGKILL, result)
+            # Or it ended between our look and the signal.
+            self.assertIn(result.code, (-signal.SIGKILL, OK), result)
         left = support.wait_no_children()
         self.assertEqual(left, [], f"left behind by a killed {killed}")
 

@@ -97,6 +97,8 @@ static void manifest_make(struct thaw_manifest *manifest)
 	manifest->cpu_template = 2;
 	manifest->software_kvm = true;
 	memset(manifest->code_digest, 'a', 64);
+	memset(manifest->code_drive_digest, 'd', 64);
+	memset(manifest->tmp_drive_digest, 'e', 64);
 	memset(manifest->root_digest, 'b', 64);
 	memset(manifest->kernel_digest, 'c', 64);
 	manifest->state_size = 1;
@@ -157,16 +159,16 @@ static void test_manifest_bit_flips(void **state)
 
 static void test_manifest_other_format(void **state)
 {
-	static const char text[] = "{\"format\": 2}";
+	static const char text[] = "{\"format\": 1}";
 	struct thaw_manifest read;
 	struct thaw_error err = {0};
 
 	(void)state;
 	assert_int_equal(thaw_manifest_parse(text, strlen(text), &read, &err), -ENOTSUP);
-	assert_non_null(strstr(err.message, "format 2"));
+	assert_non_null(strstr(err.message, "format 1"));
 	assert_int_equal(thaw_manifest_parse("", 0, &read, NULL), -EBADMSG);
 	assert_int_equal(thaw_manifest_parse("[]", 2, &read, NULL), -EBADMSG);
-	assert_int_equal(thaw_manifest_parse("{\"format\": 1}", 13, &read, NULL), -EBADMSG);
+	assert_int_equal(thaw_manifest_parse("{\"format\": 2}", 13, &read, NULL), -EBADMSG);
 }
 
 int main(void)

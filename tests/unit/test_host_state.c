@@ -171,6 +171,45 @@ static void test_digest(void **opaque)
 	assert_string_not_equal(first, second);
 }
 
+/* Data and holes of one content are one digest, wherever the holes are. */
+static void test_digest_sparse(void **opaque)
+{
+	struct thaw_state *state = *opaque;
+	char holes[THAW_DIGEST_TEXT], zeros[THAW_DIGEST_TEXT], other[THAW_DIGEST_TEXT];
+	cleanup_free char *page = calloc(1, 4096);
+	const off_t size = (1 << 20) + 100;
+
+	cleanup_close int fd = openat(state->root, "s", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(ftruncate(fd, size), 0);
+	assert_int_equal(thaw_pwrite_full(fd, "x", 1, 500001), 0);
+	assert_int_equal(thaw_pwrite_full(fd, "y", 1, size - 1), 0);
+	assert_int_equal(thaw_digest_sparse(fd, holes, NULL), 0);
+	for (off_t at = 0; at < 400000; at += 4096)
+		assert_int_equal(thaw_pwrite_full(fd, page, 4096, at), 0);
+	assert_int_equal(thaw_digest_sparse(fd, zeros, NULL), 0);
+	assert_string_equal(holes, zeros);
+	assert_int_equal(thaw_digest_sparse_cached(state, fd, other, NULL), 0);
+	assert_string_equal(holes, other);
+	assert_int_equal(thaw_digest_file_cached(state, fd, other, NULL), 0);
+	assert_string_not_equal(holes, other);
+
+	/* The same byte elsewhere, another byte, another size. */
+	assert_int_equal(thaw_pwrite_full(fd, "z", 1, 500001), 0);
+	assert_int_equal(thaw_digest_sparse(fd, other, NULL), 0);
+	assert_string_not_equal(holes, other);
+	assert_int_equal(thaw_pwrite_full(fd, "", 1, 500001), 0);
+	assert_int_equal(thaw_pwrite_full(fd, "x", 1, 600001), 0);
+	assert_int_equal(thaw_digest_sparse(fd, other, NULL), 0);
+	assert_string_not_equal(holes, other);
+	assert_int_equal(thaw_pwrite_full(fd, "", 1, 600001), 0);
+	assert_int_equal(thaw_pwrite_full(fd, "x", 1, 500001), 0);
+	assert_int_equal(thaw_digest_sparse(fd, other, NULL), 0);
+	assert_string_equal(holes, other);
+	assert_int_equal(ftruncate(fd, size + 4096), 0);
+	assert_int_equal(thaw_digest_sparse(fd, other, NULL), 0);
+	assert_string_not_equal(holes, other);
+}
+
 /* --- code --- */
 
 static int code_dir(char path[128])
@@ -264,6 +303,7 @@ int main(void)
 		T(test_remove_tree_follows_no_link),
 		T(test_copy_keeps_holes),
 		T(test_digest),
+		T(test_digest_sparse),
 		T(test_code_is_named_by_content),
 		T(test_code_refused),
 		T(test_snapshot_names),
