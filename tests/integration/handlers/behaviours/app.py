@@ -15,6 +15,8 @@ import tempfile
 import time
 import uuid
 
+import tsc
+
 BORN = time.monotonic()
 # Drawn before the snapshot, so that every generator has a state that clones would share.
 DRAWN = [random.random(), uuid.uuid4().hex, ssl.RAND_bytes(8), next(tempfile._get_candidate_names())]
@@ -109,6 +111,10 @@ def do_random(event):
 
 def do_clock(event):
     return {"monotonic": time.monotonic(), "born": BORN}
+
+
+def do_clock_tsc(event):
+    return tsc.sample()
 
 
 def do_clock_lines(event):
