@@ -1,0 +1,896 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/pool.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/clock.h"
+#include "lib/error.h"
+
+#define STACK_SIZE      (512u * 1024)
+#define SCALE_UP_NS     UINT64_C(10000000000)
+#define START_RETRY_NS  UINT64_C(1000000000) /* kept ready, but it would not start */
+#define START_RETRY_MAX UINT64_C(60000000000)
+#define NEVER           UINT64_MAX
+#define NS_PER_MS       UINT64_C(1000000)
+#define NS_PER_S        1000000000
+
+struct pool_account {
+	char *name;
+	uint32_t use; /* of the concurrency, by functions that have none reserved */
+	uint32_t functions;
+};
+
+struct pool_function {
+	char *name; /* with the account's in front */
+	struct pool_account *account;
+	int64_t reserved;
+	uint32_t use;
+	uint32_t targets;
+	/* New environments: a bucket that fills in SCALE_UP_NS. */
+	double starts_left;
+	uint64_t starts_at_ns;
+};
+
+struct pool_target {
+	char *key;
+	struct pool_function *function;
+	uint32_t memory_mib;
+	void *data;
+	struct pool_environment *environments; /* the one used last comes first */
+	uint32_t count[THAW_POOL_STATES];
+	uint32_t jobs; /* under way or in line */
+	uint32_t provisioned;
+	uint32_t use; /* of the concurrency: the larger of these two */
+	bool retired;
+	uint64_t retry_ns, retry_after_ns; /* when to try again to keep one ready */
+	struct pool_target *next, **link;
+};
+
+struct pool_environment {
+	struct thaw_pool *pool;
+	struct pool_target *target;
+	enum thaw_pool_state state;
+	uint64_t since_ns;
+	struct thaw_pool_job *job; /* handed over, and not taken yet */
+	bool leave;
+	pthread_cond_t wake;
+	struct pool_environment *next, **link;
+};
+
+struct thaw_pool {
+	const struct thaw_pool_ops *ops;
+	void *context;
+	struct thaw_pool_limits limits;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;     /* fewer jobs or environments: for whoever drains */
+	pthread_cond_t keeper_wake; /* something to start, or a nearer deadline */
+	pthread_t keeper;
+	pthread_attr_t thread_attributes;
+	void *accounts, *functions,
+		*keys; /* tsearch(3): by name and key; all begin with the name */
+	struct pool_target *targets;
+	struct thaw_pool_job *line, **line_end; /* for memory, the oldest first */
+	uint64_t memory_mib, leaving_mib;       /* the latter of the former */
+	uint32_t environments, jobs;
+	bool stopping, quit;
+	struct thaw_pool_counts counts;
+};
+
+/* --- accounts, functions, targets
+ * ------------------------------------------------------------------ */
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Finds the entry of `size` bytes whose first member is `name`, or makes it, zeroed. */
+static void *tree_get(void **tree, const char *name, size_t size, bool *made)
+{
+	void **found = tfind(&name, tree, by_name);
+
+	*made = false;
+	if (found)
+		return *found;
+	char **entry = calloc(1, size);
+	if (!entry)
+		return NULL;
+	*entry = strdup(name);
+	if (!*entry || !tsearch(entry, tree, by_name)) {
+		free(*entry);
+		free(entry);
+		return NULL;
+	}
+	*made = true;
+	return entry;
+}
+
+static void tree_drop(void **tree, void *entry)
+{
+	tdelete(entry, tree, by_name);
+	free(*(char **)entry);
+	free(entry);
+}
+
+static void function_drop(struct thaw_pool *pool, struct pool_function *function)
+{
+	struct pool_account *account = function->account;
+
+	if (function->targets)
+		return;
+	tree_drop(&pool->functions, function);
+	if (--account->functions == 0)
+		tree_drop(&pool->accounts, account);
+}
+
+static struct pool_function *function_get(struct thaw_pool *pool,
+					  const struct thaw_pool_target *wanted)
+{
+	char *name = NULL;
+	bool made;
+
+	if (asprintf(&name, "%s\n%s", wanted->account, wanted->function) < 0)
+		return NULL;
+	struct pool_function *function = tree_get(&pool->functions, name, sizeof(*function), &made);
+	free(name);
+	if (!function || !made)
+		return function;
+	function->account =
+		tree_get(&pool->accounts, wanted->account, sizeof(*function->account), &made);
+	if (!function->account) {
+		tree_drop(&pool->functions, function);
+		return NULL;
+	}
+	function->account->functions++;
+	function->reserved = -1;
+	function->starts_left = pool->limits.scale_up;
+	function->starts_at_ns = thaw_monotonic_ns();
+	return function;
+}
+
+/* A function's share of the account's concurrency goes when it gets concurrency of its own. */
+static void function_reserve(struct pool_function *function, int64_t reserved)
+{
+	if ((function->reserved < 0) != (reserved < 0))
+		function->account->use += reserved < 0 ? function->use : -function->use;
+	function->reserved = reserved;
+}
+
+static void target_drop(struct thaw_pool *pool, struct pool_target *target)
+{
+	struct pool_function *function = target->function;
+
+	if (target->environments || target->jobs || target->provisioned)
+		return;
+	*target->link = target->next;
+	if (target->next)
+		target->next->link = target->link;
+	pool->ops->release(target->data);
+	/* A retired target has left the tree: another may have its key. */
+	if (!target->retired)
+		tdelete(target, &pool->keys, by_name);
+	free(target->key);
+	free(target);
+	function->targets--;
+	function_drop(pool, function);
+}
+
+static struct pool_target *target_get(struct thaw_pool *pool, const struct thaw_pool_target *wanted)
+{
+	bool made;
+
+	struct pool_function *function = function_get(pool, wanted);
+	if (!function)
+		return NULL;
+	struct pool_target *target = tree_get(&pool->keys, wanted->key, sizeof(*target), &made);
+	if (!target) {
+		function_drop(pool, function);
+		return NULL;
+	}
+	if (made) {
+		target->function = function;
+		target->memory_mib = wanted->memory_mib;
+		target->data = wanted->data;
+		pool->ops->hold(target->data);
+		target->next = pool->targets;
+		target->link = &pool->targets;
+		if (target->next)
+			target->next->link = &target->next;
+		pool->targets = target;
+		function->targets++;
+	}
+	function_reserve(target->function, wanted->reserved);
+	return target;
+}
+
+static struct pool_target *target_find(struct thaw_pool *pool, const char *key)
+{
+	struct pool_target **found = tfind(&key, &pool->keys, by_name);
+
+	return found ? *found : NULL;
+}
+
+/* What the target uses of the concurrency if it has so many jobs and environments kept ready. */
+static uint32_t target_use(uint32_t jobs, uint32_t provisioned)
+{
+	return jobs > provisioned ? jobs : provisioned;
+}
+
+static void target_set_use(struct pool_target *target, uint32_t jobs, uint32_t provisioned)
+{
+	uint32_t use = target_use(jobs, provisioned);
+
+	target->function->use += use - target->use;
+	if (target->function->reserved < 0)
+		target->function->account->use += use - target->use;
+	target->jobs = jobs;
+	target->provisioned = provisioned;
+	target->use = use;
+}
+
+static enum thaw_pool_refusal target_may_use(const struct pool_target *target, uint32_t jobs,
+					     uint32_t provisioned, uint32_t unreserved)
+{
+	const struct pool_function *function = target->function;
+	uint32_t use = target_use(jobs, provisioned);
+
+	if (use <= target->use && function->reserved != 0)
+		return THAW_POOL_ACCEPTED;
+	uint64_t more = use - target->use;
+	if (function->reserved >= 0)
+		return function->use + more <= (uint64_t)function->reserved ? THAW_POOL_ACCEPTED
+									    : THAW_POOL_RESERVED;
+	return function->account->use + more <= unreserved ? THAW_POOL_ACCEPTED
+							   : THAW_POOL_CONCURRENT;
+}
+
+static uint32_t target_alive(const struct pool_target *target)
+{
+	return target->count[THAW_POOL_STARTING] + target->count[THAW_POOL_IDLE] +
+	       target->count[THAW_POOL_BUSY];
+}
+
+/* --- environments
+ * ---------------------------------------------------------------------------------- */
+
+static void environment_move(struct pool_environment *e, enum thaw_pool_state to)
+{
+	struct thaw_pool *pool = e->pool;
+	struct pool_target *target = e->target;
+	uint64_t now = thaw_monotonic_ns();
+
+	target->count[e->state]--;
+	target->count[to]++;
+	pool->counts.environments[e->state]--;
+	pool->counts.environments[to]++;
+	if (to == THAW_POOL_CLOSING)
+		pool->leaving_mib += target->memory_mib;
+	if (pool->ops->moved)
+		pool->ops->moved(pool->context, target->data, e->state, to, now - e->since_ns);
+	e->state = to;
+	e->since_ns = now;
+}
+
+static void environment_link(struct pool_environment *e)
+{
+	struct pool_target *target = e->target;
+
+	e->next = target->environments;
+	e->link = &target->environments;
+	if (e->next)
+		e->next->link = &e->next;
+	target->environments = e;
+}
+
+static void environment_unlink(struct pool_environment *e)
+{
+	*e->link = e->next;
+	if (e->next)
+		e->next->link = e->link;
+}
+
+static void environment_give(struct pool_environment *e, struct thaw_pool_job *job)
+{
+	environment_move(e, THAW_POOL_BUSY);
+	environment_unlink(e);
+	environment_link(e);
+	e->pool->counts.reused++;
+	e->job = job;
+	pthread_cond_signal(&e->wake);
+}
+
+/* An idle one ends. */
+static void environment_dismiss(struct pool_environment *e)
+{
+	e->leave = true;
+	environment_move(e, THAW_POOL_CLOSING);
+	pthread_cond_signal(&e->wake);
+}
+
+static struct pool_environment *target_idle(const struct pool_target *target)
+{
+	struct pool_environment *e = target->environments;
+
+	while (e && e->state != THAW_POOL_IDLE)
+		e = e->next;
+	return e;
+}
+
+static void *environment_main(void *opaque);
+
+/* Memory has been found. `job` may be NULL. */
+static bool environment_start(struct thaw_pool *pool, struct pool_target *target,
+			      struct thaw_pool_job *job)
+{
+	struct pool_environment *e = calloc(1, sizeof(*e));
+	pthread_t thread;
+
+	if (!e)
+		return false;
+	*e = (struct pool_environment){.pool = pool,
+				       .target = target,
+				       .job = job,
+				       .state = THAW_POOL_STARTING,
+				       .since_ns = thaw_monotonic_ns()};
+	pthread_cond_init(&e->wake, NULL);
+	/* It waits for the lock, which we hold. */
+	if (pthread_create(&thread, &pool->thread_attributes, environment_main, e) != 0) {
+		pthread_cond_destroy(&e->wake);
+		free(e);
+		return false;
+	}
+	environment_link(e);
+	target->count[THAW_POOL_STARTING]++;
+	pool->counts.environments[THAW_POOL_STARTING]++;
+	pool->counts.started++;
+	pool->environments++;
+	pool->memory_mib += target->memory_mib;
+	return true;
+}
+
+/* --- memory, and the line for it
+ * ------------------------------------------------------------------- */
+
+/* The longest idle of all that are not kept ready. */
+static struct pool_environment *pool_oldest_idle(struct thaw_pool *pool)
+{
+	struct pool_environment *oldest = NULL;
+
+	for (struct pool_target *t = pool->targets; t; t = t->next) {
+		if (target_alive(t) <= t->provisioned)
+			continue;
+		for (struct pool_environment *e = t->environments; e; e = e->next) {
+			if (e->state == THAW_POOL_IDLE &&
+			    (!oldest || e->since_ns < oldest->since_ns))
+				oldest = e;
+		}
+	}
+	return oldest;
+}
+
+/* True: there is room now. Otherwise idle environments have been told to go, as far as there are
+ * any, and room may come. */
+static bool pool_make_room(struct thaw_pool *pool, uint32_t mib)
+{
+	struct pool_environment *e;
+
+	while (pool->memory_mib - pool->leaving_mib + mib > pool->limits.memory_mib &&
+	       (e = pool_oldest_idle(pool))) {
+		pool->counts.evicted++;
+		environment_dismiss(e);
+	}
+	return pool->memory_mib + mib <= pool->limits.memory_mib;
+}
+
+static bool function_may_start(struct thaw_pool *pool, struct pool_function *function)
+{
+	uint64_t now = thaw_monotonic_ns();
+	double full = pool->limits.scale_up;
+
+	function->starts_left += full * (double)(now - function->starts_at_ns) / SCALE_UP_NS;
+	if (function->starts_left > full)
+		function->starts_left = full;
+	function->starts_at_ns = now;
+	if (function->starts_left < 1)
+		return false;
+	function->starts_left -= 1;
+	return true;
+}
+
+static void job_ends(struct thaw_pool *pool, struct pool_target *target)
+{
+	target_set_use(target, target->jobs - 1, target->provisioned);
+	pool->jobs--;
+	pthread_cond_broadcast(&pool->changed);
+}
+
+/* Takes the job at *place out of the line. */
+static struct thaw_pool_job *line_take(struct thaw_pool *pool, struct thaw_pool_job **place)
+{
+	struct thaw_pool_job *job = *place;
+
+	*place = job->next;
+	if (!job->next)
+		pool->line_end = place;
+	job->next = NULL;
+	pool->counts.waiting--;
+	return job;
+}
+
+static void line_put(struct thaw_pool *pool, struct thaw_pool_job **place,
+		     struct pool_target *target, struct thaw_pool_job *job)
+{
+	job->target = target;
+	job->give_up_ns = thaw_monotonic_ns() + job->patience_ms * NS_PER_MS;
+	job->next = *place;
+	*place = job;
+	if (!job->next)
+		pool->line_end = &job->next;
+	pool->counts.waiting++;
+	pthread_cond_signal(&pool->keeper_wake);
+}
+
+/* Gives those in line what there is. The first waits for its memory before those behind it may have
+ * any, or large functions would never get theirs; but an idle environment of its own target costs
+ * none. */
+static void pool_serve_line(struct thaw_pool *pool)
+{
+	struct thaw_pool_job **place = &pool->line;
+	bool blocked = false;
+
+	while (*place) {
+		struct pool_target *target = (*place)->target;
+		struct pool_environment *idle = target_idle(target);
+		if (idle) {
+			environment_give(idle, line_take(pool, place));
+		} else if (!blocked && pool_make_room(pool, target->memory_mib) &&
+			   environment_start(pool, target, *place)) {
+			line_take(pool, place);
+		} else {
+			blocked = true;
+			place = &(*place)->next;
+		}
+	}
+}
+
+/* --- an environment's thread
+ * ----------------------------------------------------------------------- */
+
+static void environment_end(struct pool_environment *e)
+{
+	struct thaw_pool *pool = e->pool;
+	struct pool_target *target = e->target;
+
+	environment_unlink(e);
+	target->count[THAW_POOL_CLOSING]--;
+	pool->counts.environments[THAW_POOL_CLOSING]--;
+	pool->memory_mib -= target->memory_mib;
+	pool->leaving_mib -= target->memory_mib;
+	pool->environments--;
+	pthread_cond_destroy(&e->wake);
+	free(e);
+	target_drop(pool, target);
+	pool_serve_line(pool);
+	pthread_cond_signal(&pool->keeper_wake);
+	pthread_cond_broadcast(&pool->changed);
+}
+
+/* One job, from its hand-over to its answer. The environment is free for the next before the answer
+ * is out: whoever got it may ask again at once. With the lock held. False: it is of no use. */
+static bool environment_handle(struct pool_environment *e, void *environment)
+{
+	struct thaw_pool *pool = e->pool;
+	struct thaw_pool_job *job = e->job;
+
+	e->job = NULL;
+	pthread_mutex_unlock(&pool->lock);
+	bool good = pool->ops->handle(environment, job);
+	pthread_mutex_lock(&pool->lock);
+	job_ends(pool, e->target);
+	if (!good || e->target->retired || pool->quit) {
+		environment_move(e, THAW_POOL_CLOSING);
+	} else {
+		environment_move(e, THAW_POOL_IDLE);
+		pool_serve_line(pool);
+		pthread_cond_signal(&pool->keeper_wake);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	job->done(job, THAW_POOL_ACCEPTED);
+	pthread_mutex_lock(&pool->lock);
+	return good;
+}
+
+/* Idle, and with nothing to do, it stands still. */
+static bool environment_rest(struct pool_environment *e, void *environment)
+{
+	const struct thaw_pool_ops *ops = e->pool->ops;
+
+	pthread_mutex_unlock(&e->pool->lock);
+	bool good = ops->freeze(environment);
+	pthread_mutex_lock(&e->pool->lock);
+	while (good && !e->job && !e->leave)
+		pthread_cond_wait(&e->wake, &e->pool->lock);
+	if (!good || e->leave)
+		return good;
+	pthread_mutex_unlock(&e->pool->lock);
+	good = ops->thaw(environment);
+	pthread_mutex_lock(&e->pool->lock);
+	return good;
+}
+
+/* It is of no use. Its job, if it has one, either says why it could not be started, or was never
+ * begun: then another environment gets it. */
+static void environment_fails(struct pool_environment *e, bool started)
+{
+	struct thaw_pool *pool = e->pool;
+	struct thaw_pool_job *job = e->job;
+
+	pool->counts.failed++;
+	if (e->state != THAW_POOL_CLOSING)
+		environment_move(e, THAW_POOL_CLOSING);
+	e->job = NULL;
+	if (!job)
+		return;
+	if (started) {
+		line_put(pool, &pool->line, e->target, job);
+		pool_serve_line(pool);
+		return;
+	}
+	job_ends(pool, e->target);
+	pthread_mutex_unlock(&pool->lock);
+	job->done(job, THAW_POOL_ACCEPTED);
+	pthread_mutex_lock(&pool->lock);
+}
+
+static void target_note_start(struct pool_target *target, bool good)
+{
+	if (good) {
+		target->retry_after_ns = 0;
+		return;
+	}
+	target->retry_after_ns =
+		target->retry_after_ns ? target->retry_after_ns * 2 : START_RETRY_NS;
+	if (target->retry_after_ns > START_RETRY_MAX)
+		target->retry_after_ns = START_RETRY_MAX;
+	target->retry_ns = thaw_monotonic_ns() + target->retry_after_ns;
+}
+
+static void *environment_main(void *opaque)
+{
+	struct pool_environment *e = opaque;
+	struct thaw_pool *pool = e->pool;
+
+	pthread_mutex_lock(&pool->lock);
+	pthread_mutex_unlock(&pool->lock);
+	void *environment = pool->ops->start(pool->context, e->target->data, e->job);
+	pthread_mutex_lock(&pool->lock);
+	target_note_start(e->target, environment != NULL);
+	bool good = environment != NULL;
+	if (good) {
+		bool stale = e->target->retired || pool->quit;
+		environment_move(e, e->job  ? THAW_POOL_BUSY
+				    : stale ? THAW_POOL_CLOSING
+					    : THAW_POOL_IDLE);
+		e->leave = e->state == THAW_POOL_CLOSING;
+		if (e->state == THAW_POOL_IDLE)
+			pool_serve_line(pool);
+	}
+	while (good && !e->leave) {
+		if (e->job)
+			good = environment_handle(e, environment);
+		else
+			good = environment_rest(e, environment);
+		e->leave |= e->state == THAW_POOL_CLOSING;
+	}
+	if (!good)
+		environment_fails(e, environment != NULL);
+	pthread_mutex_unlock(&pool->lock);
+	if (environment)
+		pool->ops->close(environment);
+	pthread_mutex_lock(&pool->lock);
+	environment_end(e);
+	pthread_mutex_unlock(&pool->lock);
+	return NULL;
+}
+
+/* --- the keeper: what happens by time
+ * -------------------------------------------------------------- */
+
+/* Gives up what has waited too long, or everything. Returns when it is to look again. */
+static uint64_t keeper_line(struct thaw_pool *pool)
+{
+	struct thaw_pool_job **place = &pool->line;
+	uint64_t next = NEVER;
+	bool given_up = false;
+
+	while (*place) {
+		struct thaw_pool_job *job = *place;
+		if (!pool->stopping && job->give_up_ns > thaw_monotonic_ns()) {
+			if (job->give_up_ns < next)
+				next = job->give_up_ns;
+			place = &job->next;
+			continue;
+		}
+		struct pool_target *target = job->target;
+		line_take(pool, place);
+		job_ends(pool, target);
+		pool->counts.refused++;
+		target_drop(pool, target);
+		enum thaw_pool_refusal refusal =
+			pool->stopping ? THAW_POOL_STOPPING : THAW_POOL_MEMORY;
+		pthread_mutex_unlock(&pool->lock);
+		job->done(job, refusal);
+		pthread_mutex_lock(&pool->lock);
+		place = &pool->line; /* it may be another line by now */
+		next = NEVER;
+		given_up = true;
+	}
+	/* Those behind may want less. */
+	if (given_up)
+		pool_serve_line(pool);
+	return next;
+}
+
+static uint64_t keeper_expire(struct thaw_pool *pool)
+{
+	uint64_t now = thaw_monotonic_ns(), next = NEVER;
+
+	for (struct pool_target *t = pool->targets; t; t = t->next) {
+		for (struct pool_environment *e = t->environments; e; e = e->next) {
+			if (e->state != THAW_POOL_IDLE ||
+			    (!pool->quit && target_alive(t) <= t->provisioned))
+				continue;
+			uint64_t end = e->since_ns + pool->limits.idle_ms * NS_PER_MS;
+			if (pool->quit || end <= now) {
+				pool->counts.expired++;
+				environment_dismiss(e);
+			} else if (end < next) {
+				next = end;
+			}
+		}
+	}
+	return next;
+}
+
+static uint64_t keeper_provision(struct thaw_pool *pool)
+{
+	uint64_t next = NEVER;
+
+	for (struct pool_target *t = pool->targets; t && !pool->stopping; t = t->next) {
+		while (target_alive(t) < t->provisioned && !t->retired) {
+			uint64_t now = thaw_monotonic_ns();
+			if (t->retry_after_ns && t->retry_ns > now) {
+				next = t->retry_ns < next ? t->retry_ns : next;
+				break;
+			}
+			/* Whoever frees memory wakes us. */
+			if (!pool_make_room(pool, t->memory_mib))
+				break;
+			if (!environment_start(pool, t, NULL)) {
+				target_note_start(t, false);
+				continue;
+			}
+			/* While one is being tried, no others: it may fail again. */
+			if (t->retry_after_ns)
+				break;
+		}
+	}
+	return next;
+}
+
+static void *keeper_main(void *opaque)
+{
+	struct thaw_pool *pool = opaque;
+
+	pthread_mutex_lock(&pool->lock);
+	while (!pool->quit || pool->environments) {
+		uint64_t line = keeper_line(pool);
+		uint64_t idle = keeper_expire(pool);
+		uint64_t ready = keeper_provision(pool);
+		uint64_t next = line < idle ? line : idle;
+		next = ready < next ? ready : next;
+		if (pool->quit && !pool->environments)
+			break;
+		if (next == NEVER) {
+			pthread_cond_wait(&pool->keeper_wake, &pool->lock);
+			continue;
+		}
+		struct timespec until = {.tv_sec = (time_t)(next / NS_PER_S),
+					 .tv_nsec = (long)(next % NS_PER_S)};
+		pthread_cond_timedwait(&pool->keeper_wake, &pool->lock, &until);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return NULL;
+}
+
+/* --- the pool
+ * -------------------------------------------------------------------------------------- */
+
+struct thaw_pool *thaw_pool_new(const struct thaw_pool_ops *ops, void *context,
+				const struct thaw_pool_limits *limits, struct thaw_error *err)
+{
+	struct thaw_pool *pool = calloc(1, sizeof(*pool));
+	pthread_condattr_t monotonic;
+
+	if (!pool) {
+		thaw_error_errno(err, ENOMEM, "making the pool of environments");
+		return NULL;
+	}
+	pool->ops = ops;
+	pool->context = context;
+	pool->limits = *limits;
+	pool->line_end = &pool->line;
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&pool->changed, &monotonic);
+	pthread_cond_init(&pool->keeper_wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	pthread_attr_init(&pool->thread_attributes);
+	pthread_attr_setstacksize(&pool->thread_attributes, STACK_SIZE);
+	pthread_attr_setdetachstate(&pool->thread_attributes, PTHREAD_CREATE_DETACHED);
+	int rc = pthread_create(&pool->keeper, NULL, keeper_main, pool);
+	if (rc == 0)
+		return pool;
+	thaw_error_errno(err, rc, "starting the pool of environments");
+	pthread_attr_destroy(&pool->thread_attributes);
+	pthread_cond_destroy(&pool->keeper_wake);
+	pthread_cond_destroy(&pool->changed);
+	pthread_mutex_destroy(&pool->lock);
+	free(pool);
+	return NULL;
+}
+
+bool thaw_pool_drain(struct thaw_pool *pool, uint32_t grace_ms)
+{
+	uint64_t end = thaw_monotonic_ns() + grace_ms * NS_PER_MS;
+	struct timespec until = {.tv_sec = (time_t)(end / NS_PER_S),
+				 .tv_nsec = (long)(end % NS_PER_S)};
+	int rc = 0;
+
+	pthread_mutex_lock(&pool->lock);
+	pool->stopping = true;
+	pthread_cond_signal(&pool->keeper_wake);
+	while (pool->jobs && rc == 0)
+		rc = pthread_cond_timedwait(&pool->changed, &pool->lock, &until);
+	bool done = pool->jobs == 0;
+	pthread_mutex_unlock(&pool->lock);
+	return done;
+}
+
+void thaw_pool_free(struct thaw_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->stopping = pool->quit = true;
+	pthread_cond_signal(&pool->keeper_wake);
+	pthread_mutex_unlock(&pool->lock);
+	pthread_join(pool->keeper, NULL);
+	pthread_mutex_lock(&pool->lock);
+	while (pool->targets) {
+		target_set_use(pool->targets, 0, 0);
+		target_drop(pool, pool->targets);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	pthread_attr_destroy(&pool->thread_attributes);
+	pthread_cond_destroy(&pool->keeper_wake);
+	pthread_cond_destroy(&pool->changed);
+	pthread_mutex_destroy(&pool->lock);
+	free(pool);
+}
+
+/* A job that may run: in an idle environment, a new one, or in line for one. */
+static enum thaw_pool_refusal pool_place(struct thaw_pool *pool, struct pool_target *target,
+					 struct thaw_pool_job *job)
+{
+	struct pool_environment *idle = target_idle(target);
+
+	if (idle) {
+		environment_give(idle, job);
+		return THAW_POOL_ACCEPTED;
+	}
+	if (!function_may_start(pool, target->function))
+		return THAW_POOL_RATE;
+	/* Those in line come first. */
+	if (!pool->line && pool_make_room(pool, target->memory_mib))
+		return environment_start(pool, target, job) ? THAW_POOL_ACCEPTED : THAW_POOL_FAILED;
+	if (target->memory_mib > pool->limits.memory_mib || !job->patience_ms)
+		return THAW_POOL_MEMORY;
+	line_put(pool, pool->line_end, target, job);
+	return THAW_POOL_ACCEPTED;
+}
+
+enum thaw_pool_refusal thaw_pool_submit(struct thaw_pool *pool,
+					const struct thaw_pool_target *wanted,
+					struct thaw_pool_job *job)
+{
+	enum thaw_pool_refusal refusal = THAW_POOL_STOPPING;
+
+	pthread_mutex_lock(&pool->lock);
+	struct pool_target *target = pool->stopping ? NULL : target_get(pool, wanted);
+	if (target) {
+		refusal = target_may_use(target, target->jobs + 1, target->provisioned,
+					 wanted->unreserved);
+		if (refusal == THAW_POOL_ACCEPTED) {
+			target_set_use(target, target->jobs + 1, target->provisioned);
+			pool->jobs++;
+			refusal = pool_place(pool, target, job);
+			if (refusal != THAW_POOL_ACCEPTED)
+				job_ends(pool, target);
+		}
+		target_drop(pool, target);
+	} else if (!pool->stopping) {
+		refusal = THAW_POOL_FAILED;
+	}
+	if (refusal != THAW_POOL_ACCEPTED)
+		pool->counts.refused++;
+	pthread_mutex_unlock(&pool->lock);
+	return refusal;
+}
+
+enum thaw_pool_refusal thaw_pool_provision(struct thaw_pool *pool,
+					   const struct thaw_pool_target *wanted, uint32_t count)
+{
+	enum thaw_pool_refusal refusal = THAW_POOL_STOPPING;
+
+	pthread_mutex_lock(&pool->lock);
+	struct pool_target *target = pool->stopping ? NULL : target_get(pool, wanted);
+	if (target) {
+		refusal = count > target->provisioned
+				  ? target_may_use(target, target->jobs, count, wanted->unreserved)
+				  : THAW_POOL_ACCEPTED;
+		if (refusal == THAW_POOL_ACCEPTED) {
+			target_set_use(target, target->jobs, count);
+			target->retry_after_ns = 0;
+			pthread_cond_signal(&pool->keeper_wake);
+		}
+		target_drop(pool, target);
+	} else if (!pool->stopping) {
+		refusal = THAW_POOL_FAILED;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return refusal;
+}
+
+void thaw_pool_retire(struct thaw_pool *pool, const char *key)
+{
+	struct pool_environment *next;
+
+	pthread_mutex_lock(&pool->lock);
+	struct pool_target *target = target_find(pool, key);
+	if (target) {
+		tdelete(target, &pool->keys, by_name);
+		target->retired = true;
+		target_set_use(target, target->jobs, 0);
+		for (struct pool_environment *e = target->environments; e; e = next) {
+			next = e->next;
+			if (e->state == THAW_POOL_IDLE)
+				environment_dismiss(e);
+		}
+		target_drop(pool, target);
+	}
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void thaw_pool_count(struct thaw_pool *pool, struct thaw_pool_counts *counts)
+{
+	pthread_mutex_lock(&pool->lock);
+	*counts = pool->counts;
+	counts->memory_mib = pool->memory_mib;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void thaw_pool_count_target(struct thaw_pool *pool, const char *key,
+			    uint32_t environments[THAW_POOL_STATES])
+{
+	pthread_mutex_lock(&pool->lock);
+	struct pool_target *target = target_find(pool, key);
+	for (unsigned int i = 0; i < THAW_POOL_STATES; i++)
+		environments[i] = target ? target->count[i] : 0;
+	pthread_mutex_unlock(&pool->lock);
+}
