@@ -57,8 +57,10 @@ void thaw_request_id_make(char text[THAW_REQUEST_ID_TEXT])
 		 digits + 12, digits + 16, digits + 20);
 }
 
-int environment_log_stream(char text[64], struct thaw_error *err)
+int environment_name_log_stream(struct thaw_environment *environment, struct thaw_error *err)
 {
+	char *text = environment->log_stream;
+	const size_t size = sizeof(environment->log_stream);
 	uint8_t raw[16];
 	char digits[33];
 	time_t now = time(NULL);
@@ -69,8 +71,8 @@ int environment_log_stream(char text[64], struct thaw_error *err)
 		return rc;
 	hex(digits, raw, sizeof(raw));
 	gmtime_r(&now, &utc);
-	size_t used = strftime(text, 64, "%Y/%m/%d/[$LATEST]", &utc);
-	snprintf(text + used, 64 - used, "%s", digits);
+	size_t used = strftime(text, size, "%Y/%m/%d/", &utc);
+	snprintf(text + used, size - used, "[%s]%s", environment->function->version, digits);
 	return 0;
 }
 
@@ -229,14 +231,46 @@ int environment_send_invoke(struct thaw_environment *environment,
 			    struct thaw_error *err)
 {
 	Thaw__Agent__Invoke invoke = THAW__AGENT__INVOKE__INIT;
-	char arn[160];
+	char arn[THAW_FUNCTION_ARN_MAX];
 
-	snprintf(arn, sizeof(arn), ENVIRONMENT_ARN, environment->function->name);
+	thaw_function_arn(environment->function, arn);
 	invoke.request_id = (char *)invocation->request_id;
 	invoke.timeout_ms = environment->function->timeout_s * 1000;
-	invoke.function_arn = arn;
+	invoke.function_arn = invocation->function_arn ? (char *)invocation->function_arn : arn;
+	if (invocation->trace_id)
+		invoke.trace_id = (char *)invocation->trace_id;
+	if (invocation->client_context)
+		invoke.client_context = (char *)invocation->client_context;
+	if (invocation->cognito_identity)
+		invoke.cognito_identity = (char *)invocation->cognito_identity;
 	return thaw_agent_send_invoke(&environment->agent, &invoke, invocation->event,
 				      invocation->event_size, seq, err);
+}
+
+/* --- standing still --- */
+
+int thaw_environment_pause(struct thaw_environment *environment, struct thaw_error *err)
+{
+	Thaw__Vmm__Request request = THAW__VMM__REQUEST__INIT;
+	Thaw__Vmm__Pause pause = THAW__VMM__PAUSE__INIT;
+
+	request.body_case = THAW__VMM__REQUEST__BODY_PAUSE;
+	request.pause = &pause;
+	int rc = thaw_vmm_call(&environment->vmm, &request, NULL, 0, THAW__VMM__REPLY__BODY_DONE,
+			       THAW_TIMEOUT_REQUEST, NULL, err);
+	return rc < 0 ? thaw_error_wrap(err, "pausing the microVM") : 0;
+}
+
+int thaw_environment_unpause(struct thaw_environment *environment, struct thaw_error *err)
+{
+	Thaw__Vmm__Request request = THAW__VMM__REQUEST__INIT;
+	Thaw__Vmm__Resume resume = THAW__VMM__RESUME__INIT;
+
+	request.body_case = THAW__VMM__REQUEST__BODY_RESUME;
+	request.resume = &resume;
+	int rc = thaw_vmm_call(&environment->vmm, &request, NULL, 0, THAW__VMM__REPLY__BODY_DONE,
+			       THAW_TIMEOUT_REQUEST, NULL, err);
+	return rc < 0 ? thaw_error_wrap(err, "resuming the microVM") : 0;
 }
 
 /* --- events --- */

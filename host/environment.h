@@ -61,6 +61,12 @@ struct thaw_invocation {
 	char request_id[THAW_REQUEST_ID_TEXT];
 	const uint8_t *event;
 	size_t event_size;
+	/* As they are handed to the runtime; NULL: the function's own ARN, and none of the others.
+	 */
+	const char *function_arn;
+	const char *trace_id;
+	const char *client_context;
+	const char *cognito_identity;
 };
 
 struct thaw_result {
@@ -127,6 +133,11 @@ int thaw_environment_restore(struct thaw_environment *environment,
 int thaw_environment_invoke(struct thaw_environment *environment,
 			    const struct thaw_invocation *invocation, struct thaw_result *result,
 			    struct thaw_error *err);
+
+/* Stops the virtual processors between two invocations, and lets them run again: what stands still
+ * uses no CPU, whatever its handler has left behind. An environment that is invoked must run. */
+int thaw_environment_pause(struct thaw_environment *environment, struct thaw_error *err);
+int thaw_environment_unpause(struct thaw_environment *environment, struct thaw_error *err);
 
 /* Freezes the runtime and saves the machine into empty files (image: -1 for none). The environment
  * may only be closed afterwards. `done` may be NULL; else the caller frees *done

@@ -70,7 +70,7 @@ static int environment_connect(struct thaw_environment *environment, struct thaw
 
 /* What the function sees of itself. Texts live in the caller's frame. */
 struct function_texts {
-	char arn[160];
+	char arn[THAW_FUNCTION_ARN_MAX];
 	char log_group[96];
 	char execution_env[64];
 };
@@ -83,16 +83,16 @@ static int environment_fill_function(const struct thaw_environment *environment,
 {
 	const struct thaw_function *function = environment->function;
 
-	snprintf(texts->arn, sizeof(texts->arn), ENVIRONMENT_ARN, function->name);
+	thaw_function_arn(function, texts->arn);
 	snprintf(texts->log_group, sizeof(texts->log_group), "/aws/lambda/%s", function->name);
 	snprintf(texts->execution_env, sizeof(texts->execution_env), "AWS_Lambda_%s",
 		 function->runtime);
 	out->name = (char *)function->name;
-	out->version = (char *)"$LATEST";
+	out->version = (char *)function->version;
 	out->arn = texts->arn;
 	out->handler = (char *)function->handler;
 	out->memory_mib = function->memory_mib;
-	out->region = (char *)ENVIRONMENT_REGION;
+	out->region = (char *)function->region;
 	out->log_group = texts->log_group;
 	out->log_stream = (char *)environment->log_stream;
 	out->execution_env = texts->execution_env;
@@ -126,7 +126,7 @@ static int environment_configure(struct thaw_environment *environment,
 
 	if (!storage || !variables)
 		return thaw_error_errno(err, ENOMEM, "configuring the agent");
-	int rc = environment_log_stream(environment->log_stream, err);
+	int rc = environment_name_log_stream(environment, err);
 	if (rc == 0)
 		rc = environment_random(entropy, sizeof(entropy), err);
 	if (rc < 0)

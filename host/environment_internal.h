@@ -10,9 +10,6 @@
 struct thaw_error;
 
 #define ENVIRONMENT_ENTROPY 64 /* bytes for a guest's pool */
-#define ENVIRONMENT_ACCOUNT "000000000000"
-#define ENVIRONMENT_REGION  "us-east-1"
-#define ENVIRONMENT_ARN     "arn:aws:lambda:" ENVIRONMENT_REGION ":" ENVIRONMENT_ACCOUNT ":function:%s"
 
 /* Descriptors of a request, numbered from 1 as proto/vmm.proto has them. */
 struct attachments {
@@ -24,8 +21,8 @@ struct attachments {
 uint32_t environment_attach(struct attachments *list, int fd);
 
 int environment_random(void *out, size_t size, struct thaw_error *err);
-/* YYYY/MM/DD/[$LATEST]<32 hexadecimal digits> */
-int environment_log_stream(char text[64], struct thaw_error *err);
+/* YYYY/MM/DD/[VERSION]<32 hexadecimal digits>: a new one for the environment. */
+int environment_name_log_stream(struct thaw_environment *environment, struct thaw_error *err);
 
 /* How long to wait for a guest's own work, where `ms` would do on hardware. */
 uint32_t environment_patience(const struct thaw_environment *environment, uint32_t ms);

@@ -16,7 +16,7 @@ static int environment_send_resume(struct thaw_environment *environment, uint32_
 	Thaw__Agent__Resume resume = THAW__AGENT__RESUME__INIT;
 	uint8_t entropy[ENVIRONMENT_ENTROPY];
 
-	int rc = environment_log_stream(environment->log_stream, err);
+	int rc = environment_name_log_stream(environment, err);
 	if (rc == 0)
 		rc = environment_random(entropy, sizeof(entropy), err);
 	if (rc < 0)

@@ -76,19 +76,15 @@ int thaw_environment_snapshot(struct thaw_environment *environment,
 			      struct thaw_error *err)
 {
 	Thaw__Vmm__Request request = THAW__VMM__REQUEST__INIT;
-	Thaw__Vmm__Pause pause = THAW__VMM__PAUSE__INIT;
 	Thaw__Vmm__Snapshot snapshot = THAW__VMM__SNAPSHOT__INIT;
 	int fds[4] = {files->state, files->index, files->frames, files->image};
 
 	int rc = environment_prepare(environment, err);
 	if (rc < 0)
 		return rc;
-	request.body_case = THAW__VMM__REQUEST__BODY_PAUSE;
-	request.pause = &pause;
-	rc = thaw_vmm_call(&environment->vmm, &request, NULL, 0, THAW__VMM__REPLY__BODY_DONE,
-			   THAW_TIMEOUT_REQUEST, NULL, err);
+	rc = thaw_environment_pause(environment, err);
 	if (rc < 0)
-		return thaw_error_wrap(err, "pausing the microVM");
+		return rc;
 	snapshot.state_fd = 1;
 	snapshot.index_fd = 2;
 	snapshot.frames_fd = 3;
@@ -107,13 +103,9 @@ int thaw_environment_save_working_set(struct thaw_environment *environment, int 
 				      struct thaw_error *err)
 {
 	Thaw__Vmm__Request request = THAW__VMM__REQUEST__INIT;
-	Thaw__Vmm__Pause pause = THAW__VMM__PAUSE__INIT;
 	Thaw__Vmm__SaveWorkingSet save = THAW__VMM__SAVE_WORKING_SET__INIT;
 
-	request.body_case = THAW__VMM__REQUEST__BODY_PAUSE;
-	request.pause = &pause;
-	int rc = thaw_vmm_call(&environment->vmm, &request, NULL, 0, THAW__VMM__REPLY__BODY_DONE,
-			       THAW_TIMEOUT_REQUEST, NULL, err);
+	int rc = thaw_environment_pause(environment, err);
 	save.working_set_fd = 1;
 	request.body_case = THAW__VMM__REQUEST__BODY_SAVE_WORKING_SET;
 	request.save_working_set = &save;

@@ -35,6 +35,9 @@ void thaw_function_init(struct thaw_function *function)
 {
 	*function = (struct thaw_function){
 		.name = "function",
+		.version = THAW_VERSION_LATEST,
+		.account = "000000000000",
+		.region = "us-east-1",
 		.memory_mib = THAW_MEMORY_MIN,
 		.timeout_s = 3,
 		.ephemeral_mib = THAW_EPHEMERAL_MIN,
@@ -69,6 +72,44 @@ int thaw_function_set_name(struct thaw_function *function, const char *name, str
 				      name, THAW_FUNCTION_NAME_MAX);
 	snprintf(function->name, sizeof(function->name), "%s", name);
 	return 0;
+}
+
+int thaw_function_set_owner(struct thaw_function *function, const char *account, const char *region,
+			    struct thaw_error *err)
+{
+	size_t length = strlen(region);
+
+	if (strlen(account) != THAW_ACCOUNT_LENGTH ||
+	    strspn(account, "0123456789") != THAW_ACCOUNT_LENGTH)
+		return thaw_error_set(err, EINVAL, "\"%s\" is not an account: it has %d digits",
+				      account, THAW_ACCOUNT_LENGTH);
+	if (length < 1 || length > THAW_REGION_MAX ||
+	    strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-") != length)
+		return thaw_error_set(err, EINVAL, "\"%s\" is not the name of a region", region);
+	strcpy(function->account, account);
+	strcpy(function->region, region);
+	return 0;
+}
+
+int thaw_function_set_version(struct thaw_function *function, const char *version,
+			      struct thaw_error *err)
+{
+	size_t length = strlen(version);
+
+	if (strcmp(version, THAW_VERSION_LATEST) != 0 &&
+	    (length < 1 || length > THAW_VERSION_MAX || version[0] == '0' ||
+	     strspn(version, "0123456789") != length))
+		return thaw_error_set(
+			err, EINVAL, "\"%s\" is not a version: " THAW_VERSION_LATEST " or a number",
+			version);
+	strcpy(function->version, version);
+	return 0;
+}
+
+void thaw_function_arn(const struct thaw_function *function, char arn[THAW_FUNCTION_ARN_MAX])
+{
+	snprintf(arn, THAW_FUNCTION_ARN_MAX, "arn:aws:lambda:%s:%s:function:%s", function->region,
+		 function->account, function->name);
 }
 
 int thaw_function_set_runtime(struct thaw_function *function, const char *runtime,

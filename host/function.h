@@ -11,6 +11,10 @@
 struct thaw_error;
 
 #define THAW_FUNCTION_NAME_MAX 64
+#define THAW_VERSION_MAX       19 /* digits */
+#define THAW_VERSION_LATEST    "$LATEST"
+#define THAW_ACCOUNT_LENGTH    12
+#define THAW_REGION_MAX        32
 #define THAW_HANDLER_MAX       128
 #define THAW_RUNTIME_MAX       32
 #define THAW_MEMORY_MIN        128 /* MB: of 1024 KB */
@@ -34,6 +38,9 @@ struct thaw_variable {
 
 struct thaw_function {
 	char name[THAW_FUNCTION_NAME_MAX + 1];
+	char version[THAW_VERSION_MAX + 1];
+	char account[THAW_ACCOUNT_LENGTH + 1];
+	char region[THAW_REGION_MAX + 1];
 	char runtime[THAW_RUNTIME_MAX + 1];
 	char handler[THAW_HANDLER_MAX + 1];
 	uint32_t memory_mib;
@@ -44,7 +51,8 @@ struct thaw_function {
 	size_t variable_count;
 };
 
-/* Name "function", Lambda's defaults otherwise; no runtime, no handler. */
+/* Name "function", version $LATEST, account 000000000000 in us-east-1, Lambda's defaults otherwise;
+ * no runtime, no handler. */
 void thaw_function_init(struct thaw_function *function);
 void thaw_function_clear(struct thaw_function *function);
 
@@ -55,6 +63,12 @@ int thaw_function_copy(struct thaw_function *to, const struct thaw_function *fro
 /* Each checks and sets one thing: -EINVAL with an error that names the limit. */
 int thaw_function_set_name(struct thaw_function *function, const char *name,
 			   struct thaw_error *err);
+/* Both, as they are in ARNs: twelve digits; letters, digits and "-". */
+int thaw_function_set_owner(struct thaw_function *function, const char *account, const char *region,
+			    struct thaw_error *err);
+/* "$LATEST" or the number of a published version. */
+int thaw_function_set_version(struct thaw_function *function, const char *version,
+			      struct thaw_error *err);
 int thaw_function_set_runtime(struct thaw_function *function, const char *runtime,
 			      struct thaw_error *err);
 int thaw_function_set_handler(struct thaw_function *function, const char *handler,
@@ -67,6 +81,10 @@ int thaw_function_set_vcpus(struct thaw_function *function, int64_t count, struc
 /* Reserved names and maps over 4 KB are refused; a name given twice has its last value. */
 int thaw_function_set_variable(struct thaw_function *function, const char *name, const char *value,
 			       struct thaw_error *err);
+
+/* arn:aws:lambda:REGION:ACCOUNT:function:NAME; the version is not in it. */
+#define THAW_FUNCTION_ARN_MAX 160
+void thaw_function_arn(const struct thaw_function *function, char arn[THAW_FUNCTION_ARN_MAX]);
 
 uint32_t thaw_function_vcpus(const struct thaw_function *function);
 uint32_t thaw_function_guest_mib(const struct thaw_function *function);

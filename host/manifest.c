@@ -60,10 +60,11 @@ static json_t *format_function(const struct thaw_function *function)
 	for (size_t i = 0; i < function->variable_count; i++)
 		json_object_set_new(variables, function->variables[i].name,
 				    json_string(function->variables[i].value));
-	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "name", function->name,
-			 "runtime", function->runtime, "handler", function->handler, "memory_mib",
-			 (json_int_t)function->memory_mib, "timeout_s",
-			 (json_int_t)function->timeout_s, "ephemeral_mib",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "name",
+			 function->name, "version", function->version, "account", function->account,
+			 "region", function->region, "runtime", function->runtime, "handler",
+			 function->handler, "memory_mib", (json_int_t)function->memory_mib,
+			 "timeout_s", (json_int_t)function->timeout_s, "ephemeral_mib",
 			 (json_int_t)function->ephemeral_mib, "vcpus", (json_int_t)function->vcpus,
 			 "environment", variables);
 }
@@ -115,17 +116,23 @@ static bool digest_valid(const char *text)
 
 static int parse_function(json_t *from, struct thaw_function *function, struct thaw_error *err)
 {
-	const char *name, *runtime, *handler, *key;
+	const char *name, *version, *account, *region, *runtime, *handler, *key;
 	json_int_t memory, timeout, ephemeral, vcpus;
 	json_t *variables, *value;
 	json_error_t fault;
 
-	if (json_unpack_ex(from, &fault, 0, "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "name",
-			   &name, "runtime", &runtime, "handler", &handler, "memory_mib", &memory,
-			   "timeout_s", &timeout, "ephemeral_mib", &ephemeral, "vcpus", &vcpus,
-			   "environment", &variables) < 0)
+	if (json_unpack_ex(from, &fault, 0,
+			   "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "name", &name,
+			   "version", &version, "account", &account, "region", &region, "runtime",
+			   &runtime, "handler", &handler, "memory_mib", &memory, "timeout_s",
+			   &timeout, "ephemeral_mib", &ephemeral, "vcpus", &vcpus, "environment",
+			   &variables) < 0)
 		return thaw_error_set(err, EBADMSG, "function: %s", fault.text);
 	int rc = thaw_function_set_name(function, name, err);
+	if (rc == 0)
+		rc = thaw_function_set_version(function, version, err);
+	if (rc == 0)
+		rc = thaw_function_set_owner(function, account, region, err);
 	if (rc == 0)
 		rc = thaw_function_set_runtime(function, runtime, err);
 	if (rc == 0)

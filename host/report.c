@@ -23,9 +23,11 @@ static uint64_t restore_us(const struct thaw_environment *environment)
 	return (environment->restore_ready_ns - environment->restore_asked_ns) / 1000;
 }
 
-void thaw_report_start(FILE *out, const struct thaw_invocation *invocation)
+void thaw_report_start(FILE *out, const struct thaw_environment *environment,
+		       const struct thaw_invocation *invocation)
 {
-	fprintf(out, "START RequestId: %s Version: $LATEST\n", invocation->request_id);
+	fprintf(out, "START RequestId: %s Version: %s\n", invocation->request_id,
+		environment->function->version);
 	fflush(out);
 }
 

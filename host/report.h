@@ -8,7 +8,8 @@
 #include "host/environment.h"
 
 /* START RequestId: ... */
-void thaw_report_start(FILE *out, const struct thaw_invocation *invocation);
+void thaw_report_start(FILE *out, const struct thaw_environment *environment,
+		       const struct thaw_invocation *invocation);
 
 /* INIT_REPORT or RESTORE_REPORT when the start did not come to a good end; nothing otherwise. */
 void thaw_report_failed_start(FILE *out, const struct thaw_environment *environment);

@@ -170,7 +170,7 @@ int invocation_run(struct tool *tool, struct thaw_environment *environment, cons
 		return TOOL_FUNCTION;
 	}
 	tool_output_lock();
-	thaw_report_start(stderr, &invocation);
+	thaw_report_start(stderr, environment, &invocation);
 	tool_output_unlock();
 	if (thaw_environment_invoke(environment, &invocation, &result, &err) < 0)
 		return tool_fail(TOOL_FAILED, &err);

@@ -62,6 +62,41 @@ static void test_names(void **state)
 	assert_true(thaw_name_valid("A-z_09"));
 }
 
+static void test_identity(void **state)
+{
+	struct thaw_function function;
+	char arn[THAW_FUNCTION_ARN_MAX], region[THAW_REGION_MAX + 2];
+
+	(void)state;
+	thaw_function_init(&function);
+	thaw_function_arn(&function, arn);
+	assert_string_equal(arn, "arn:aws:lambda:us-east-1:000000000000:function:function");
+	assert_string_equal(function.version, "$LATEST");
+	assert_int_equal(thaw_function_set_version(&function, "", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_version(&function, "0", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_version(&function, "01", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_version(&function, "latest", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_version(&function, "12345678901234567890", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_version(&function, "1234567890123456789", NULL), 0);
+	assert_int_equal(thaw_function_set_version(&function, "$LATEST", NULL), 0);
+	assert_int_equal(thaw_function_set_owner(&function, "12345678901", "eu-west-1", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_owner(&function, "1234567890123", "eu-west-1", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_owner(&function, "12345678901x", "eu-west-1", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_owner(&function, "123456789012", "", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_owner(&function, "123456789012", "eu:west", NULL), -EINVAL);
+	memset(region, 'r', sizeof(region));
+	region[THAW_REGION_MAX + 1] = 0;
+	assert_int_equal(thaw_function_set_owner(&function, "123456789012", region, NULL), -EINVAL);
+	region[THAW_REGION_MAX] = 0;
+	assert_int_equal(thaw_function_set_owner(&function, "123456789012", region, NULL), 0);
+	/* The longest of all has room. */
+	memset(function.name, 'n', THAW_FUNCTION_NAME_MAX);
+	thaw_function_arn(&function, arn);
+	assert_int_equal(strlen(arn), strlen("arn:aws:lambda:::function:") + THAW_REGION_MAX +
+					      THAW_ACCOUNT_LENGTH + THAW_FUNCTION_NAME_MAX);
+	thaw_function_clear(&function);
+}
+
 static void test_environment(void **state)
 {
 	struct thaw_function function;
@@ -104,6 +139,10 @@ static void manifest_make(struct thaw_manifest *manifest)
 	manifest->state_size = 1;
 	manifest->pages = 49152;
 	thaw_phases_add(&manifest->phases, "boot", 123);
+	assert_int_equal(thaw_function_set_version(&manifest->function, "7", NULL), 0);
+	assert_int_equal(thaw_function_set_owner(&manifest->function, "123456789012", "eu-west-1",
+						 NULL),
+			 0);
 	assert_int_equal(thaw_function_set_runtime(&manifest->function, "python3.11", NULL), 0);
 	assert_int_equal(thaw_function_set_handler(&manifest->function, "app.handler", NULL), 0);
 	assert_int_equal(thaw_function_set_variable(&manifest->function, "STAGE", "\"t\"", NULL),
@@ -120,6 +159,9 @@ static void test_manifest_round_trip(void **state)
 	assert_non_null(text);
 	assert_int_equal(thaw_manifest_parse(text, strlen(text), &read, NULL), 0);
 	assert_string_equal(read.name, "web");
+	assert_string_equal(read.function.version, "7");
+	assert_string_equal(read.function.account, "123456789012");
+	assert_string_equal(read.function.region, "eu-west-1");
 	assert_string_equal(read.function.handler, "app.handler");
 	assert_string_equal(read.function.variables[0].value, "\"t\"");
 	assert_int_equal(read.pages, 49152);
@@ -176,6 +218,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_identity),
 		cmocka_unit_test(test_environment),
 		cmocka_unit_test(test_manifest_round_trip),
 		cmocka_unit_test(test_manifest_bit_flips),
