@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "host/host.h"
+#include "host/kvm_kind.h"
 #include "host/subprocess.h"
 #include "host/timeouts.h"
 #include "host/vmm_client.h"
@@ -95,6 +96,7 @@ static int doctor_try(const struct thaw_host *host, bool *software, struct thaw_
 			   THAW_TIMEOUT_REQUEST, &reply, err);
 	if (rc == 0) {
 		*software = reply->create->software_kvm;
+		thaw_kvm_kind_remember(host, *software);
 		thaw__vmm__reply__free_unpacked(reply, NULL);
 	}
 	thaw_vmm_close(&vmm);

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "host/host.h"
+#include "host/kvm_kind.h"
 #include "host/timeouts.h"
 #include "lib/clock.h"
 #include "lib/error.h"
@@ -130,6 +131,8 @@ static int environment_send_create(struct thaw_environment *environment,
 	create.vcpus = thaw_function_vcpus(environment->function);
 	create.memory_mib = thaw_function_guest_mib(environment->function);
 	create.cpu_template = machine->cpu_template;
+	create.kvm_kind = thaw_kvm_kind_remembered(environment->host);
+	environment->kvm_known = create.kvm_kind != THAW__VMM__KVM_KIND__KVM_KIND_UNKNOWN;
 	create.vsock_cid = GUEST_CID;
 	create.rng = true;
 	create.serial_fd = environment_attach(&fds, machine->serial);
@@ -161,6 +164,8 @@ static int environment_created(struct thaw_environment *environment, uint32_t id
 		return thaw_error_wrap(err, "making the microVM");
 	environment->cpu_template = reply->create->cpu_template;
 	environment->software_kvm = reply->create->software_kvm;
+	if (!environment->kvm_known)
+		thaw_kvm_kind_remember(environment->host, environment->software_kvm);
 	environment_steps(&environment->create_steps, reply->create->steps, reply->create->n_steps);
 	thaw__vmm__reply__free_unpacked(reply, NULL);
 	thaw_phases_mark(&environment->phases, "create");

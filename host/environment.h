@@ -91,6 +91,7 @@ struct thaw_environment {
 	struct thaw_phases restore_steps;
 	Thaw__Vmm__CpuTemplate cpu_template; /* in force */
 	bool software_kvm;
+	bool kvm_known; /* thaw-vmm was told which kind it is */
 	bool restored;
 	char log_stream[64];
 

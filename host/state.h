@@ -6,6 +6,7 @@
  *	code/             erofs drives made of functions' code, by the hash of the code
  *	templates/        empty ext4 file systems for /tmp, by size
  *	digests/          remembered checksums of files
+ *	kvm               the kind of KVM that was found here (kvm_kind.h)
  *	tmp/              everything half-made
  *
  * Whatever is being made lies in a directory of tmp/ that its maker holds locked (flock), and

@@ -19,14 +19,18 @@
 
 #define MEMORY_MIB_MIN 32u
 
-static int machine_choose_template(struct thaw_machine *m, Thaw__Vmm__CpuTemplate wanted,
+static int machine_choose_template(struct thaw_machine *m, const Thaw__Vmm__Create *request,
 				   struct thaw_error *err)
 {
-	int rc = thaw_kvm_probe_software(m->kvm_fd, &m->software_kvm, err);
+	int rc = 0;
 
+	if (request->kvm_kind == THAW__VMM__KVM_KIND__KVM_KIND_UNKNOWN)
+		rc = thaw_kvm_probe_software(m->kvm_fd, &m->software_kvm, err);
+	else
+		m->software_kvm = request->kvm_kind == THAW__VMM__KVM_KIND__KVM_KIND_SOFTWARE;
 	m->cpu_template = m->software_kvm ? THAW_CPU_SOFTWARE_KVM : THAW_CPU_HOST;
-	if (wanted != THAW__VMM__CPU_TEMPLATE__CPU_TEMPLATE_AUTO)
-		m->cpu_template = (enum thaw_cpu_template)wanted;
+	if (request->cpu_template != THAW__VMM__CPU_TEMPLATE__CPU_TEMPLATE_AUTO)
+		m->cpu_template = (enum thaw_cpu_template)request->cpu_template;
 	return rc;
 }
 
@@ -89,7 +93,7 @@ static int machine_assemble(struct thaw_machine *m, const Thaw__Vmm__Create *req
 		if (rc < 0)
 			return rc;
 	}
-	rc = machine_choose_template(m, request->cpu_template, err);
+	rc = machine_choose_template(m, request, err);
 	if (rc < 0)
 		return rc;
 	rc = thaw_cpu_template_cpuid(m->kvm_fd, m->cpu_template, &m->cpuid, err);
@@ -132,7 +136,8 @@ int thaw_machine_create(struct thaw_machine **machine, struct thaw_loop *loop,
 				      request->vcpus, THAW_VCPUS_MAX);
 	if (request->memory_mib < MEMORY_MIB_MIN ||
 	    request->memory_mib > THAW_PAGES_MAX * THAW_PAGE_SIZE >> 20)
-		return thaw_error_set(err, EINVAL, "%llu MiB of memory: from %u to %llu are possible",
+		return thaw_error_set(err, EINVAL,
+				      "%llu MiB of memory: from %u to %llu are possible",
 				      (unsigned long long)request->memory_mib, MEMORY_MIB_MIN,
 				      THAW_PAGES_MAX * THAW_PAGE_SIZE >> 20);
 	struct thaw_machine *m = calloc(1, sizeof(*m));

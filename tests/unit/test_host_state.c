@@ -18,6 +18,8 @@
 
 #include "host/code.h"
 #include "host/digest.h"
+#include "host/host.h"
+#include "host/kvm_kind.h"
 #include "host/snapshot_store.h"
 #include "host/state.h"
 #include "host/tmp_drive.h"
@@ -171,6 +173,31 @@ static void test_digest(void **opaque)
 	assert_string_not_equal(first, second);
 }
 
+/* Remembered for the device it was found on, and for no other. */
+static void test_kvm_kind(void **opaque)
+{
+	struct thaw_host host = THAW_HOST_NONE;
+	cleanup_close int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	cleanup_close int zero = open("/dev/zero", O_RDWR | O_CLOEXEC);
+
+	host.state = *(struct thaw_state *)*opaque;
+	host.kvm = null;
+	assert_int_equal(thaw_kvm_kind_remembered(&host), THAW__VMM__KVM_KIND__KVM_KIND_UNKNOWN);
+	thaw_kvm_kind_remember(&host, true);
+	assert_int_equal(thaw_kvm_kind_remembered(&host), THAW__VMM__KVM_KIND__KVM_KIND_SOFTWARE);
+	thaw_kvm_kind_remember(&host, false);
+	assert_int_equal(thaw_kvm_kind_remembered(&host), THAW__VMM__KVM_KIND__KVM_KIND_HARDWARE);
+	host.kvm = zero;
+	assert_int_equal(thaw_kvm_kind_remembered(&host), THAW__VMM__KVM_KIND__KVM_KIND_UNKNOWN);
+	/* What somebody else has put there. */
+	assert_int_equal(unlinkat(host.state.root, "kvm", 0), 0);
+	assert_int_equal(symlinkat("hardware", host.state.root, "kvm"), 0);
+	assert_int_equal(thaw_kvm_kind_remembered(&host), THAW__VMM__KVM_KIND__KVM_KIND_UNKNOWN);
+	assert_int_equal(unlinkat(host.state.root, "kvm", 0), 0);
+	write_file(host.state.root, "kvm", "x");
+	assert_int_equal(thaw_kvm_kind_remembered(&host), THAW__VMM__KVM_KIND__KVM_KIND_UNKNOWN);
+}
+
 /* Data and holes of one content are one digest, wherever the holes are. */
 static void test_digest_sparse(void **opaque)
 {
@@ -304,6 +331,7 @@ int main(void)
 		T(test_copy_keeps_holes),
 		T(test_digest),
 		T(test_digest_sparse),
+		T(test_kvm_kind),
 		T(test_code_is_named_by_content),
 		T(test_code_refused),
 		T(test_snapshot_names),
