@@ -47,9 +47,8 @@ static void statistics_smaps(pid_t pid, const Thaw__Vmm__Statistics *from,
 				out->memory_kib += value;
 			else
 				out->drives_kib += value;
-		} else if (guest && memory &&
-			   (sscanf(line, "Private_Dirty: %" SCNu64, &value) == 1 ||
-			    sscanf(line, "Private_Clean: %" SCNu64, &value) == 1)) {
+		} else if (guest && memory && sscanf(line, "Anonymous: %" SCNu64, &value) == 1) {
+			/* Not Private_*: the image's pages count as these while one clone runs. */
 			out->memory_private_kib += value;
 		}
 	}

@@ -27,7 +27,7 @@ struct thaw_statistics {
 	uint64_t first_run_ns; /* CLOCK_MONOTONIC */
 	/* From /proc/PID/smaps, KiB. */
 	uint64_t memory_kib;         /* guest memory that is there: pages touched or loaded */
-	uint64_t memory_private_kib; /* of it, not shared with other clones */
+	uint64_t memory_private_kib; /* of it, the clone's own: written, or loaded for it alone */
 	uint64_t drives_kib;         /* mapped drives that are there */
 	uint64_t own_kib;            /* thaw-vmm's own: RSS less both */
 };

@@ -98,14 +98,14 @@ static void print_counts(const struct bench *bench)
 		const char *title;
 		int what;
 	} list[] = {
-		{"exits", COUNT_EXITS},     {"pages", COUNT_PAGES},     {"private", COUNT_PRIVATE},
+		{"exits", COUNT_EXITS},     {"pages", COUNT_PAGES},     {"own", COUNT_PRIVATE},
 		{"minor flt", COUNT_MINOR}, {"major flt", COUNT_MAJOR}, {"uffd flt", COUNT_UFFD},
 		{"read KiB", COUNT_READ},   {"vmm KiB", COUNT_OWN},
 	};
 
 	printf("\nWhat it took (medians): exits of KVM_RUN to thaw-vmm, pages of guest memory "
 	       "there\n"
-	       "and not shared, faults of thaw-vmm, bytes it read, its own memory\n%-22s",
+	       "and the clone's own, faults of thaw-vmm, bytes it read, its own memory\n%-22s",
 	       "");
 	for (size_t c = 0; c < sizeof(list) / sizeof(list[0]); c++)
 		printf("%11s", list[c].title);
@@ -201,7 +201,7 @@ static json_t *json_counts(const struct bench_series *series)
 {
 	static const char *const names[] = {
 		[COUNT_EXITS] = "exits",           [COUNT_PAGES] = "pages",
-		[COUNT_PRIVATE] = "pages_private", [COUNT_MINOR] = "minor_faults",
+		[COUNT_PRIVATE] = "pages_own", [COUNT_MINOR] = "minor_faults",
 		[COUNT_MAJOR] = "major_faults",    [COUNT_UFFD] = "uffd_faults",
 		[COUNT_READ] = "read_kib",         [COUNT_OWN] = "vmm_kib",
 	};

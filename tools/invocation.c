@@ -94,7 +94,7 @@ static void print_verbose(struct thaw_environment *environment)
 	fprintf(stderr,
 		"\nthaw: faults %llu minor, %llu major, %llu userfaultfd; read %llu KiB; guest "
 		"memory "
-		"%llu KiB (%llu private), drives %llu KiB, thaw-vmm itself %llu KiB\n",
+		"%llu KiB (%llu its own), drives %llu KiB, thaw-vmm itself %llu KiB\n",
 		(unsigned long long)s.minor_faults, (unsigned long long)s.major_faults,
 		(unsigned long long)s.uffd_faults, (unsigned long long)(s.bytes_read >> 10),
 		(unsigned long long)s.memory_kib, (unsigned long long)s.memory_private_kib,
