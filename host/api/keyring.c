@@ -182,8 +182,8 @@ int thaw_keyring_seal(const struct thaw_keyring *keyring, const char *key_id, co
 		return thaw_error_errno(err, ENOMEM, "sealing a secret");
 	bool right = cipher_start(context, keyring, nonce, key_id, 1) &&
 		     EVP_CipherUpdate(context, text, &n, secret, (int)size) == 1 &&
-		     EVP_CipherFinal_ex(context, text + n, &end) == 1 &&
-		     (size_t)(n + end) == size &&
+		     EVP_CipherFinal_ex(context, text + n, &end) == 1 && n == (int)size &&
+		     end == 0 &&
 		     EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, TAG_SIZE, text + size) == 1;
 	EVP_CIPHER_CTX_free(context);
 	if (!right)

@@ -226,7 +226,7 @@ static enum thaw_sigv4_result parse_signed_headers(struct text rest, struct thaw
 			return thaw_sigv4_refuse(outcome, THAW_SIGV4_UNCOVERED,
 						 "A signed header is missing in the request.");
 		host |= strcmp(name, "host") == 0;
-		memcpy(before, name, sizeof(before));
+		strcpy(before, name);
 	}
 	if (!host)
 		return thaw_sigv4_refuse(outcome, THAW_SIGV4_UNCOVERED,
