@@ -52,33 +52,45 @@ void thaw_digest_finish(struct thaw_digest *digest, char text[THAW_DIGEST_TEXT])
 	free(digest);
 }
 
-int thaw_digest_file(int fd, char text[THAW_DIGEST_TEXT], struct thaw_error *err)
+void thaw_digest_finish_base64(struct thaw_digest *digest, char text[THAW_DIGEST_BASE64])
+{
+	unsigned char raw[EVP_MAX_MD_SIZE];
+	unsigned int size = 0;
+
+	EVP_DigestFinal_ex(digest->context, raw, &size);
+	EVP_EncodeBlock((unsigned char *)text, raw, 32);
+	thaw_digest_finish(digest, NULL);
+}
+
+int thaw_digest_add_file(struct thaw_digest *digest, int fd, struct thaw_error *err)
 {
 	cleanup_free uint8_t *buffer = malloc(DIGEST_READ);
-	struct thaw_digest *digest = thaw_digest_new();
 	off_t at = 0;
 
-	if (!buffer || !digest) {
-		if (digest)
-			thaw_digest_finish(digest, NULL);
+	if (!buffer)
 		return thaw_error_errno(err, ENOMEM, "computing a checksum");
-	}
 	for (;;) {
 		ssize_t n = pread(fd, buffer, DIGEST_READ, at);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0) {
-			int code = errno;
-			thaw_digest_finish(digest, NULL);
-			return thaw_error_errno(err, code, "computing a checksum");
-		}
+		if (n < 0)
+			return thaw_error_errno(err, errno, "computing a checksum");
 		if (n == 0)
-			break;
+			return 0;
 		thaw_digest_add(digest, buffer, (size_t)n);
 		at += n;
 	}
-	thaw_digest_finish(digest, text);
-	return 0;
+}
+
+int thaw_digest_file(int fd, char text[THAW_DIGEST_TEXT], struct thaw_error *err)
+{
+	struct thaw_digest *digest = thaw_digest_new();
+
+	if (!digest)
+		return thaw_error_errno(err, ENOMEM, "computing a checksum");
+	int rc = thaw_digest_add_file(digest, fd, err);
+	thaw_digest_finish(digest, rc == 0 ? text : NULL);
+	return rc;
 }
 
 static int digest_text_valid(const char *text)
