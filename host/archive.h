@@ -38,12 +38,12 @@ struct thaw_archive {
 };
 
 enum thaw_archive_fault {
-	THAW_ARCHIVE_HOST,	       /* not the archive's: no space, no memory, ... */
+	THAW_ARCHIVE_HOST,             /* not the archive's: no space, no memory, ... */
 	THAW_ARCHIVE_PACKED_TOO_LARGE, /* over THAW_ARCHIVE_SIZE_MAX */
-	THAW_ARCHIVE_DAMAGED,	       /* not a ZIP, cut short, encrypted, a wrong checksum, ... */
-	THAW_ARCHIVE_EMPTY,	       /* no entries */
-	THAW_ARCHIVE_REFUSED,	       /* an entry that code may not have, or too many */
-	THAW_ARCHIVE_TOO_LARGE,	       /* unpacked */
+	THAW_ARCHIVE_DAMAGED,          /* not a ZIP, cut short, a wrong checksum, ... */
+	THAW_ARCHIVE_EMPTY,            /* no entries */
+	THAW_ARCHIVE_REFUSED,          /* an entry that code may not have, or too many */
+	THAW_ARCHIVE_TOO_LARGE,        /* unpacked */
 };
 
 /* What clients of AWS Lambda are told of a fault, all of them with InvalidParameterValueException;
@@ -55,7 +55,7 @@ const char *thaw_archive_fault_text(enum thaw_archive_fault fault);
  * of their targets, what is replaced by a later entry counts too. */
 struct thaw_unpack {
 	uint64_t bytes;
-	uint32_t entries;	       /* files, folders and links, folders only implied too */
+	uint32_t entries;              /* files, folders and links, folders only implied too */
 	enum thaw_archive_fault fault; /* set when unpacking fails */
 };
 

@@ -22,7 +22,7 @@ struct zip {
 struct zip_entry {
 	const char *name;
 	size_t name_size; /* 0: strlen(name) */
-	uint32_t mode;	  /* 0: a file 0644 */
+	uint32_t mode;    /* 0: a file 0644 */
 	const void *data;
 	size_t size;
 	uint16_t flags, method;
@@ -32,9 +32,9 @@ struct zip_entry {
 	uint32_t crc_xor;     /* falsifies the checksum */
 	int32_t size_lie;     /* added to the size unpacked, in both headers */
 	uint32_t size_far;    /* in the directory only: where not 0, the size unpacked */
-	int zip64;	      /* sizes in an extra field */
-	int dos;	      /* made by MS-DOS: no mode, backslashes */
-	int no_name;	      /* an empty name */
+	int zip64;            /* sizes in an extra field */
+	int dos;              /* made by MS-DOS: no mode, backslashes */
+	int no_name;          /* an empty name */
 };
 
 void zip_add(struct zip *zip, const struct zip_entry *entry);

@@ -30,8 +30,8 @@
 
 #define FILE_644 0100644
 #define FILE_755 0100755
-#define FOLDER	 0040755
-#define LINK	 0120777
+#define FOLDER   0040755
+#define LINK     0120777
 
 /* A folder to unpack into, between things that must not change. */
 struct place {
