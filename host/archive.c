@@ -27,13 +27,18 @@
 #define ARCHIVE_READ_FACTOR 4
 #define ARCHIVE_READ_MORE   (1 << 20)
 
+/* The reader takes the whole directory into memory before it tells of the first entry. */
+#define ARCHIVE_LISTED_MAX (2 * THAW_CODE_ENTRIES_MAX)
+
 /* Where the reader's bytes come from. */
 struct archive_source {
 	const struct thaw_archive *from;
 	int64_t size, at;
 	int64_t served;
-	bool overlap; /* its entries share their bytes */
-	int error;    /* of the host, met while reading */
+	bool entered;    /* the reader has told of an entry */
+	uint32_t listed; /* entries of the directory that were seen before that, about */
+	bool overlap;    /* entries share their bytes */
+	int error;       /* of the host, met while reading */
 	uint8_t buffer[ARCHIVE_CHUNK];
 };
 
@@ -69,6 +74,18 @@ const char *thaw_archive_fault_text(enum thaw_archive_fault fault)
 
 /* --- reading --- */
 
+static uint32_t source_listed(struct archive_source *source, const uint8_t *data, size_t size)
+{
+	static const uint8_t mark[4] = {'P', 'K', 1, 2};
+	const uint8_t *end = data + size;
+
+	while ((data = memmem(data, (size_t)(end - data), mark, sizeof(mark)))) {
+		source->listed++;
+		data += sizeof(mark);
+	}
+	return source->listed;
+}
+
 static la_ssize_t source_read(struct archive *reader, void *opaque, const void **data)
 {
 	struct archive_source *source = opaque;
@@ -93,6 +110,10 @@ static la_ssize_t source_read(struct archive *reader, void *opaque, const void *
 		*data = source->buffer;
 	}
 	source->at += (int64_t)size;
+	if (!source->entered && source_listed(source, *data, size) > ARCHIVE_LISTED_MAX) {
+		archive_set_error(reader, EINVAL, "it has too many entries");
+		return ARCHIVE_FATAL;
+	}
 	return (la_ssize_t)size;
 }
 
@@ -138,6 +159,13 @@ static int run_host(struct archive_run *run, int code, struct thaw_error *err)
 	return thaw_error_errno(err, code, "unpacking \"%s\"", run->shown);
 }
 
+static int run_too_many(struct archive_run *run, struct thaw_error *err)
+{
+	run->unpack->fault = THAW_ARCHIVE_REFUSED;
+	return thaw_error_set(err, EFBIG, "it has more than the %d entries allowed",
+			      THAW_CODE_ENTRIES_MAX);
+}
+
 /* What the reader says of the archive, or of our memory. */
 static int run_reader(struct archive_run *run, struct thaw_error *err)
 {
@@ -149,6 +177,8 @@ static int run_reader(struct archive_run *run, struct thaw_error *err)
 	run->unpack->fault = code ? THAW_ARCHIVE_HOST : THAW_ARCHIVE_DAMAGED;
 	if (code)
 		return thaw_error_errno(err, code, "reading the archive");
+	if (run->source.listed > ARCHIVE_LISTED_MAX)
+		return run_too_many(run, err);
 	if (run->entries == 0)
 		return thaw_error_set(err, EINVAL, "it is not a ZIP archive, or a damaged one");
 	if (run->source.overlap || !text)
@@ -160,13 +190,6 @@ static int run_empty(struct archive_run *run, struct thaw_error *err)
 {
 	run->unpack->fault = THAW_ARCHIVE_EMPTY;
 	return thaw_error_set(err, EINVAL, "it is a ZIP archive without entries");
-}
-
-static int run_too_many(struct archive_run *run, struct thaw_error *err)
-{
-	run->unpack->fault = THAW_ARCHIVE_REFUSED;
-	return thaw_error_set(err, EFBIG, "it has more than the %d entries allowed",
-			      THAW_CODE_ENTRIES_MAX);
 }
 
 static int run_take_bytes(struct archive_run *run, uint64_t size, struct thaw_error *err)
@@ -350,6 +373,7 @@ static int run_entry(struct archive_run *run, struct archive_entry *entry, struc
 	mode_t type = archive_entry_filetype(entry);
 	cleanup_close int fd = -1;
 
+	run->source.entered = true;
 	thaw_archive_name_show(raw ? raw : "?", run->shown);
 	if (++run->entries > THAW_CODE_ENTRIES_MAX)
 		return run_too_many(run, err);

@@ -763,6 +763,16 @@ static void test_entries(void **state)
 		assert_int_equal(place->unpack.entries, THAW_CODE_ENTRIES_MAX - 1);
 	}
 	assert_non_null(strstr(place->err.message, "100000 entries"));
+
+	/* So many that not even the directory is taken into memory. */
+	place_renew(place);
+	struct zip zip = {0};
+	zip_add(&zip, &same);
+	for (uint32_t i = 0; i < 3 * THAW_CODE_ENTRIES_MAX; i++)
+		zip_add_directory(&zip, &same, i);
+	assert_int_equal(unpack_zip(place, &zip), -EFBIG);
+	assert_int_equal(place->unpack.fault, THAW_ARCHIVE_REFUSED);
+	assert_int_equal(place->unpack.entries, THAW_CODE_ENTRIES_MAX);
 }
 
 /*
@@ -817,6 +827,21 @@ static void test_overlap(void **state)
 			assert_damaged(place, rc);
 		}
 	}
+}
+
+/* Our own trouble is told apart from the archive's. */
+static void test_host_errors(void **state)
+{
+	struct place *place = *state;
+
+	assert_int_equal(unlinkat(place->root_fd, "in", AT_REMOVEDIR), 0);
+	assert_int_equal(UNPACK(place, {.name = "a", TEXT("x")}), -ENOENT);
+	assert_int_equal(place->unpack.fault, THAW_ARCHIVE_HOST);
+	assert_int_equal(UNPACK(place, {.name = "a/", .mode = FOLDER}), -ENOENT);
+	assert_int_equal(place->unpack.fault, THAW_ARCHIVE_HOST);
+	assert_int_equal(UNPACK(place, {.name = "a", .mode = LINK, TEXT("x")}), -ENOENT);
+	assert_int_equal(place->unpack.fault, THAW_ARCHIVE_HOST);
+	assert_int_equal(mkdirat(place->root_fd, "in", 0755), 0);
 }
 
 /* --- damage --- */
@@ -1153,6 +1178,7 @@ int main(void)
 		T(test_bombs),
 		T(test_entries),
 		T(test_overlap),
+		T(test_host_errors),
 		T(test_not_a_zip),
 		T(test_empty),
 		T(test_truncated),
