@@ -9,12 +9,16 @@
  * what counts against the limits is what was written, whatever headers say.
  *
  * Refused, with the name of the entry: names and links that host/archive_name.h refuses, special
- * files, a file where a folder is needed and the reverse, anything below a link, encrypted
- * entries, compression other than deflate, sizes and checksums that are not so. A name ends at its
- * first 0 byte. Of two files or links of one name the later in the archive wins, as it does over
- * what was in the folder before: so layers are laid over one another. Entries count from the
- * central directory; what is not listed there, or lies before or up to 16 KiB behind the archive,
- * is not looked at.
+ * files (but the entry of a pipe is a file: so Info-ZIP writes what it read from one), a file where
+ * a folder is needed and the reverse, anything below a link, encrypted entries, compression other
+ * than deflate, sizes and checksums that are not so, entries that share their bytes.
+ *
+ * A name ends at its first 0 byte. One without a slash has its backslashes taken for slashes, as
+ * archivers of Windows mean them, before it is checked; one marked as UTF-8 is composed (Unicode
+ * NFC). Of two files or links of one name the later in the archive wins, as it does over what was
+ * in the folder before: so layers are laid over one another. Entries are what the central
+ * directory lists; what it does not list, or lies before or up to 16 KiB behind the archive, is
+ * not looked at.
  */
 #ifndef THAW_HOST_ARCHIVE_H
 #define THAW_HOST_ARCHIVE_H

@@ -46,10 +46,9 @@ static int create(struct tool *tool, const struct function_options *options,
 			return tool_fail(TOOL_FUNCTION, &err);
 		if (err.code == EEXIST)
 			return tool_fail(TOOL_USAGE, &err);
-		return tool_fail(err.code == ENOENT || err.code == ENOTDIR || err.code == EINVAL
-					 ? TOOL_HOST
-					 : TOOL_FAILED,
-				 &err);
+		bool given = err.code == ENOENT || err.code == ENOTDIR || err.code == EINVAL ||
+			     err.code == EFBIG;
+		return tool_fail(given ? TOOL_HOST : TOOL_FAILED, &err);
 	}
 	if (tool->json) {
 		char *text = thaw_manifest_format(&manifest);

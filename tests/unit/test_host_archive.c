@@ -432,6 +432,13 @@ static void test_names_utf8(void **state)
 	assert_file(place, "\xe2\x82\xac", "b", 0644);
 	assert_file(place, "\xf0\x9f\x98\x80/x", "c", 0644);
 	place_renew(place);
+	/* What says that it is UTF-8 is composed (NFC) by the reader, what does not is as it is. */
+	assert_int_equal(UNPACK(place, {.name = "e\xcc\x81", .flags = ZIP_UTF8, TEXT("a")},
+				{.name = "e\xcc\x81/x", TEXT("b")}),
+			 0);
+	assert_file(place, "\xc3\xa9", "a", 0644);
+	assert_file(place, "e\xcc\x81/x", "b", 0644);
+	place_renew(place);
 	/* It says that it is and is not: the reader itself finds that. */
 	assert_damaged(place, UNPACK(place, {.name = "\xff\xfe", .flags = ZIP_UTF8, TEXT("x")}));
 }
@@ -894,14 +901,15 @@ static void test_truncated(void **state)
 	free(w);
 }
 
-/* Whatever bit is flipped: no crash, and nothing but files, folders and links inside. */
+/* Whatever bit is flipped (every third is tried): no crash, and nothing but files, folders and
+ * links inside. */
 static void test_bit_flips(void **state)
 {
 	struct place *place = *state;
 	struct written *w = written_new();
 
 	write_package(w);
-	for (size_t bit = 0; bit < w->size * 8; bit++) {
+	for (size_t bit = 0; bit < w->size * 8; bit += 3) {
 		w->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		if (unpack_bytes(place, w->data, w->size) < 0)
 			assert_int_not_equal(place->unpack.fault, THAW_ARCHIVE_HOST);
