@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -1161,6 +1163,55 @@ static void test_drive_of_layers(void **state)
 	zip_free(&one);
 }
 
+/* Whenever its maker is killed: the next to come finds drives that are whole, and nothing else. */
+static void test_drive_maker_killed(void **state)
+{
+	struct place *place = *state;
+	struct thaw_state again;
+	struct stat st;
+	char path[128];
+
+	for (unsigned int ms = 0; ms < 60; ms += 5) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			for (unsigned int i = 0;; i++) {
+				const unsigned int number[2] = {ms, i};
+				char digest[THAW_DIGEST_TEXT];
+				struct zip zip = {0};
+				zip_add(&zip, &(struct zip_entry){.name = "a/b/c",
+								  .data = number,
+								  .size = sizeof(number)});
+				zip_add(&zip, &(struct zip_entry){.name = "d", TEXT("d")});
+				zip_end(&zip);
+				if (drive_zip(place, &zip, 1, digest) < 0)
+					_exit(1);
+				zip_free(&zip);
+			}
+		}
+		usleep(ms * 1000);
+		assert_int_equal(kill(pid, SIGKILL), 0);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		snprintf(path, sizeof(path), "%s/in/state", place->root);
+		/* A program that it had just started holds the lock until its own end. */
+		for (int tries = 0, left = 2; left != 1; tries++) {
+			assert_true(tries < 1000);
+			assert_int_equal(thaw_state_open(&again, path, NULL), 0);
+			left = (int)count_names(again.tmp);
+			thaw_state_close(&again);
+			usleep(1000);
+		}
+	}
+	DIR *drives = fdopendir(openat(drive_state.code, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	for (struct dirent *entry; (entry = readdir(drives));) {
+		if (entry->d_name[0] == '.')
+			continue;
+		assert_int_equal(fstatat(drive_state.code, entry->d_name, &st, 0), 0);
+		assert_int_equal(st.st_mode, S_IFREG | 0444);
+		assert_true(st.st_size > 0 && st.st_size % (2 << 20) == 0);
+	}
+	closedir(drives);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -1198,6 +1249,7 @@ int main(void)
 		D(test_drive_is_the_folders),
 		D(test_drive_refused),
 		D(test_drive_of_layers),
+		D(test_drive_maker_killed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
