@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "host/archive.h"
 #include "host/state.h"
 #include "host/subprocess.h"
 #include "lib/error.h"
@@ -18,6 +19,8 @@
 
 #define CODE_READ  (256u << 10)
 #define CODE_ALIGN (2u << 20)
+#define CODE_NAME  (THAW_DIGEST_TEXT + 8)
+#define CODE_TREE  "tree"
 
 /* A change of how drives are made changes their names. */
 #define CODE_FORMAT "thaw code drive 1"
@@ -270,46 +273,125 @@ static int code_pad(int dir, const char *name, struct thaw_error *err)
 	return 0;
 }
 
-/* Makes the drive from a copy that nobody else can change, so that it is what its name says. */
-static int code_make(const struct thaw_state *state, int from, const char *digest, const char *name,
-		     struct thaw_error *err)
+static void code_name(const char *digest, char name[CODE_NAME])
 {
-	char again[THAW_DIGEST_TEXT];
-	char tree[PATH_MAX], drive[PATH_MAX];
-	struct thaw_workdir work;
+	snprintf(name, CODE_NAME, "%s.erofs", digest);
+}
 
-	int rc = thaw_workdir_make(&work, state, err);
+/* A descriptor, or -errno. */
+static int code_open(const struct thaw_state *state, const char *digest)
+{
+	char name[CODE_NAME];
+
+	code_name(digest, name);
+	int fd = openat(state->code, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 ? -errno : fd;
+}
+
+/* A workdir with an empty folder "tree" in it, open as *tree. */
+static int code_workdir(struct thaw_workdir *work, const struct thaw_state *state, int *tree,
+			struct thaw_error *err)
+{
+	int rc = thaw_workdir_make(work, state, err);
+
 	if (rc < 0)
 		return rc;
-	cleanup_close int to = -1;
-	if (mkdirat(work.fd, "tree", 0755) < 0 || fchmodat(work.fd, "tree", 0755, 0) < 0 ||
-	    (to = openat(work.fd, "tree", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+	if (mkdirat(work->fd, CODE_TREE, 0755) < 0 || fchmodat(work->fd, CODE_TREE, 0755, 0) < 0 ||
+	    (*tree = openat(work->fd, CODE_TREE, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
 		rc = thaw_error_errno(err, errno, "copying the code");
+		thaw_workdir_drop(work);
+	}
+	return rc;
+}
+
+/* Makes the drive of the workdir's tree, which nobody else can change, so that it is what its
+ * name says. */
+static int code_make(const struct thaw_workdir *work, const char *digest, int *fd,
+		     struct thaw_error *err)
+{
+	char tree[PATH_MAX], drive[PATH_MAX], name[CODE_NAME];
+
+	if (thaw_workdir_path(work, CODE_TREE, tree, sizeof(tree)) < 0 ||
+	    thaw_workdir_path(work, "drive", drive, sizeof(drive)) < 0)
+		return thaw_error_set(err, ENAMETOOLONG, "the state directory's path is too long");
+	/* noinline_data: only whole blocks can be mapped with DAX. */
+	char *const argv[] = {(char *)"mkfs.erofs",
+			      (char *)"--quiet",
+			      (char *)"-T0",
+			      (char *)"-U00000000-0000-0000-0000-000000000000",
+			      (char *)"-x-1",
+			      (char *)"-Enoinline_data",
+			      (char *)"--all-root",
+			      drive,
+			      tree,
+			      NULL};
+	int rc = thaw_subprocess_run(argv, "erofs-utils", NULL, 0, err);
 	if (rc == 0)
-		rc = code_read(from, to, again, err);
+		rc = code_pad(work->fd, "drive", err);
+	if (rc < 0)
+		return rc;
+	code_name(digest, name);
+	if (renameat(work->fd, "drive", work->state->code, name) < 0)
+		return thaw_error_errno(err, errno, "keeping the drive made of the code");
+	*fd = code_open(work->state, digest);
+	if (*fd < 0)
+		return thaw_error_errno(err, -*fd, "opening the drive made of the code");
+	return 0;
+}
+
+static int code_drive_folder(const struct thaw_state *state, int from, int *fd,
+			     char digest[THAW_DIGEST_TEXT], struct thaw_error *err)
+{
+	char again[THAW_DIGEST_TEXT];
+	struct thaw_workdir work;
+	cleanup_close int tree = -1;
+
+	int rc = code_read(from, -1, digest, err);
+	if (rc < 0)
+		return rc;
+	*fd = code_open(state, digest);
+	if (*fd >= 0)
+		return 0;
+	rc = code_workdir(&work, state, &tree, err);
+	if (rc < 0)
+		return rc;
+	rc = code_read(from, tree, again, err);
 	if (rc == 0 && strcmp(digest, again) != 0)
 		rc = thaw_error_set(err, EAGAIN, "it changed while it was read");
-	if (rc == 0 && (thaw_workdir_path(&work, "tree", tree, sizeof(tree)) < 0 ||
-			thaw_workdir_path(&work, "drive", drive, sizeof(drive)) < 0))
-		rc = thaw_error_set(err, ENAMETOOLONG, "the state directory's path is too long");
-	if (rc == 0) {
-		/* noinline_data: only whole blocks can be mapped with DAX. */
-		char *const argv[] = {(char *)"mkfs.erofs",
-				      (char *)"--quiet",
-				      (char *)"-T0",
-				      (char *)"-U00000000-0000-0000-0000-000000000000",
-				      (char *)"-x-1",
-				      (char *)"-Enoinline_data",
-				      (char *)"--all-root",
-				      drive,
-				      tree,
-				      NULL};
-		rc = thaw_subprocess_run(argv, "erofs-utils", NULL, 0, err);
-	}
 	if (rc == 0)
-		rc = code_pad(work.fd, "drive", err);
-	if (rc == 0 && renameat(work.fd, "drive", state->code, name) < 0)
-		rc = thaw_error_errno(err, errno, "keeping the drive made of the code");
+		rc = code_make(&work, digest, fd, err);
+	thaw_workdir_drop(&work);
+	return rc;
+}
+
+int thaw_code_drive_archives(const struct thaw_state *state, const struct thaw_archive *archives,
+			     size_t count, struct thaw_unpack *unpack, int *fd,
+			     char digest[THAW_DIGEST_TEXT], struct thaw_error *err)
+{
+	struct thaw_workdir work;
+	cleanup_close int tree = -1;
+
+	unpack->fault = THAW_ARCHIVE_HOST;
+	if (count == 0)
+		return thaw_error_set(err, EINVAL, "there is no archive");
+	int rc = code_workdir(&work, state, &tree, err);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		rc = thaw_archive_unpack(&archives[i], tree, unpack, err);
+		if (rc < 0 && count > 1)
+			thaw_error_wrap(err, "archive %zu", i + 1);
+	}
+	if (rc == 0) {
+		/* What comes now is none of the archives' doing. */
+		unpack->fault = THAW_ARCHIVE_HOST;
+		rc = code_read(tree, -1, digest, err);
+	}
+	if (rc == 0) {
+		*fd = code_open(state, digest);
+		if (*fd < 0)
+			rc = code_make(&work, digest, fd, err);
+	}
 	thaw_workdir_drop(&work);
 	return rc;
 }
@@ -317,25 +399,21 @@ static int code_make(const struct thaw_state *state, int from, const char *diges
 int thaw_code_drive(const struct thaw_state *state, const char *path, int *fd,
 		    char digest[THAW_DIGEST_TEXT], struct thaw_error *err)
 {
-	char name[THAW_DIGEST_TEXT + 8];
+	struct thaw_unpack unpack = THAW_UNPACK_WHOLE;
+	struct stat st;
+	int rc;
 
-	cleanup_close int from = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (from < 0 && errno == ENOTDIR)
-		return thaw_error_set(err, ENOTDIR, "the code \"%s\" is not a folder", path);
-	if (from < 0)
+	/* Nothing may block on a pipe. */
+	cleanup_close int from = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (from < 0 || fstat(from, &st) < 0)
 		return thaw_error_errno(err, errno, "the code \"%s\"", path);
-	int rc = code_read(from, -1, digest, err);
-	if (rc == 0) {
-		snprintf(name, sizeof(name), "%s.erofs", digest);
-		*fd = openat(state->code, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-		if (*fd >= 0)
-			return 0;
-		rc = code_make(state, from, digest, name, err);
-	}
-	if (rc == 0) {
-		*fd = openat(state->code, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-		if (*fd < 0)
-			rc = thaw_error_errno(err, errno, "opening the drive made of the code");
+	if (S_ISDIR(st.st_mode)) {
+		rc = code_drive_folder(state, from, fd, digest, err);
+	} else if (S_ISREG(st.st_mode)) {
+		struct thaw_archive archive = {.fd = from};
+		rc = thaw_code_drive_archives(state, &archive, 1, &unpack, fd, digest, err);
+	} else {
+		rc = thaw_error_set(err, ENOTDIR, "it is neither a folder nor a ZIP file");
 	}
 	return rc < 0 ? thaw_error_wrap(err, "the code \"%s\"", path) : 0;
 }

@@ -18,8 +18,8 @@ struct thaw_cold {
 		.machine = THAW_MACHINE_NONE                                                       \
 	}
 
-/* `code` is a folder; or NULL, and `code_drive` is the drive made of one (its descriptor is
- * duplicated). `kernel` NULL: Thaw's own. */
+/* `code` is a folder or a ZIP file (host/code.h); or NULL, and `code_drive` is the drive made of
+ * one (its descriptor is duplicated). `kernel` NULL: Thaw's own. */
 int thaw_cold_open(struct thaw_cold *cold, const struct thaw_host *host,
 		   const struct thaw_function *function, const char *code, int code_drive,
 		   const char *kernel, struct thaw_error *err);

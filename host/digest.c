@@ -55,6 +55,16 @@ void thaw_digest_finish(struct thaw_digest *digest, char text[THAW_DIGEST_TEXT])
 	free(digest);
 }
 
+void thaw_digest_finish_base64(struct thaw_digest *digest, char text[THAW_DIGEST_BASE64])
+{
+	unsigned char raw[EVP_MAX_MD_SIZE];
+	unsigned int size = 0;
+
+	EVP_DigestFinal_ex(digest->context, raw, &size);
+	EVP_EncodeBlock((unsigned char *)text, raw, 32);
+	thaw_digest_finish(digest, NULL);
+}
+
 /* Reads a range of a file and hands it on in pieces of at most DIGEST_READ bytes; all but the last
  * piece of a file are whole blocks when `at` is at the beginning of one. */
 static int digest_range(int fd, off_t at, off_t end, uint8_t *buffer,
@@ -77,6 +87,19 @@ static void digest_all(struct thaw_digest *digest, off_t at, uint8_t *data, size
 {
 	(void)at;
 	thaw_digest_add(digest, data, size);
+}
+
+int thaw_digest_add_file(struct thaw_digest *digest, int fd, struct thaw_error *err)
+{
+	cleanup_free uint8_t *buffer = malloc(DIGEST_READ);
+	struct stat st;
+	int rc = buffer ? 0 : -ENOMEM;
+
+	if (rc == 0 && fstat(fd, &st) < 0)
+		rc = -errno;
+	if (rc == 0)
+		rc = digest_range(fd, 0, st.st_size, buffer, digest_all, digest);
+	return rc < 0 ? thaw_error_errno(err, -rc, "computing a checksum") : 0;
 }
 
 /* The buffer has room for the rest of the last block. */

@@ -11,7 +11,8 @@
 struct thaw_error;
 struct thaw_state;
 
-#define THAW_DIGEST_TEXT 65 /* 64 hexadecimal digits and a 0 */
+#define THAW_DIGEST_TEXT   65 /* 64 hexadecimal digits and a 0 */
+#define THAW_DIGEST_BASE64 45 /* 44 characters and a 0 */
 
 struct thaw_digest; /* one under way */
 
@@ -20,7 +21,11 @@ struct thaw_digest *thaw_digest_new(void);
 void thaw_digest_add(struct thaw_digest *digest, const void *data, size_t size);
 /* Ends and frees it; `text` may be NULL to give up. */
 void thaw_digest_finish(struct thaw_digest *digest, char text[THAW_DIGEST_TEXT]);
+/* The same in base64 (RFC 4648, section 4). */
+void thaw_digest_finish_base64(struct thaw_digest *digest, char text[THAW_DIGEST_BASE64]);
 
+/* Adds a whole file, wherever its offset is. */
+int thaw_digest_add_file(struct thaw_digest *digest, int fd, struct thaw_error *err);
 /* Of a whole file. */
 int thaw_digest_file(int fd, char text[THAW_DIGEST_TEXT], struct thaw_error *err);
 

@@ -15,7 +15,7 @@ struct thaw_snapshot_plan {
 	bool force;    /* take the place of one of that name */
 	bool no_image; /* leave the raw image to the first restore */
 	const struct thaw_function *function;
-	const char *code;   /* a folder */
+	const char *code;   /* a folder or a ZIP file */
 	const char *kernel; /* NULL: Thaw's own */
 	int serial;         /* -1: none */
 	Thaw__Vmm__CpuTemplate cpu_template;

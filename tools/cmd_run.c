@@ -10,7 +10,7 @@
 #include "tools/invocation.h"
 
 static const char help[] =
-	"Usage: thaw run --runtime NAME --code DIR --handler NAME [--event FILE|-] [OPTIONS]\n"
+	"Usage: thaw run --runtime NAME --code DIR|ZIP --handler NAME [--event FILE|-] [OPTIONS]\n"
 	"\n"
 	"Boots a microVM, starts the function in it, gives it one event and prints its\n"
 	"response, byte for byte, on standard output. The function's log and the START, END\n"
@@ -22,7 +22,7 @@ static const char help[] =
 	"Examples:\n"
 	"  thaw run --runtime python3.11 --code examples/orders --handler app.handler \\\n"
 	"      --event examples/orders/event.json\n"
-	"  echo '{\"a\": 1}' | thaw run --runtime provided --code DIR --handler x --event -\n"
+	"  echo '{\"a\": 1}' | thaw run --runtime provided --code app.zip --handler x --event -\n"
 	"\n" TOOL_EXIT_CODES;
 
 static int run(struct tool *tool, const struct function_options *options, struct thaw_host *host,

@@ -13,7 +13,7 @@
 #include "tools/invocation.h"
 
 static const char help[] =
-	"Usage: thaw snapshot create --runtime NAME --code DIR --handler NAME -o NAME [OPTIONS]\n"
+	"Usage: thaw snapshot create --runtime NAME --code DIR|ZIP --handler NAME -o NAME [OPTIONS]\n"
 	"\n"
 	"Boots a microVM, starts the function in it, freezes it when it is initialised (after\n"
 	"its before-snapshot hooks) and saves it as snapshot NAME. With an event, one clone is\n"
@@ -46,10 +46,9 @@ static int create(struct tool *tool, const struct function_options *options,
 			return tool_fail(TOOL_FUNCTION, &err);
 		if (err.code == EEXIST)
 			return tool_fail(TOOL_USAGE, &err);
-		return tool_fail(err.code == ENOENT || err.code == ENOTDIR || err.code == EINVAL
-					 ? TOOL_HOST
-					 : TOOL_FAILED,
-				 &err);
+		bool given = err.code == ENOENT || err.code == ENOTDIR || err.code == EINVAL ||
+			     err.code == EFBIG;
+		return tool_fail(given ? TOOL_HOST : TOOL_FAILED, &err);
 	}
 	if (tool->json) {
 		char *text = thaw_manifest_format(&manifest);

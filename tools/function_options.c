@@ -125,8 +125,8 @@ int function_options_check(const struct function_options *options, const char *c
 
 	if (!*options->function.runtime)
 		missing = "--runtime NAME";
-	else if (!options->code)
-		missing = "--code DIR";
+	else if (!options->code || !*options->code)
+		missing = "--code DIR|ZIP";
 	else if (!*options->function.handler)
 		missing = "--handler NAME";
 	if (!missing)

@@ -9,7 +9,7 @@
 
 struct function_options {
 	struct thaw_function function;
-	const char *code;
+	const char *code;   /* a folder or a ZIP file */
 	const char *event;  /* a path; NULL: none */
 	const char *kernel; /* NULL: Thaw's own */
 	bool console;
@@ -51,7 +51,7 @@ enum {
 
 #define FUNCTION_OPTIONS_HELP                                                                      \
 	"  --runtime NAME     the root file system: python3.11, provided\n"                        \
-	"  --code DIR         the folder that becomes /var/task\n"                                 \
+	"  --code DIR|ZIP     the folder or ZIP file that becomes /var/task\n"                     \
 	"  --handler NAME     e.g. app.handler; what it means is the runtime's\n"                  \
 	"  --name NAME        of the function (default \"function\")\n"                            \
 	"  --memory MB        128 to 10240 (default 128)\n"                                        \

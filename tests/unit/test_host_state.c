@@ -299,6 +299,10 @@ static void test_code_refused(void **opaque)
 	snprintf(missing, sizeof(missing), "%s/none", path);
 	assert_int_equal(thaw_code_drive(state, missing, &fd, digest, &err), -ENOENT);
 	snprintf(missing, sizeof(missing), "%s/big", path);
+	/* A file is taken for an archive, which this is too large for. */
+	assert_int_equal(thaw_code_drive(state, missing, &fd, digest, &err), -EFBIG);
+	snprintf(missing, sizeof(missing), "%s/pipe", path);
+	assert_int_equal(mkfifoat(dir, "pipe", 0644), 0);
 	assert_int_equal(thaw_code_drive(state, missing, &fd, digest, &err), -ENOTDIR);
 }
 

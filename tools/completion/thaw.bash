@@ -38,7 +38,11 @@ _thaw() {
 		esac
 	done
 	case "$before" in
-	--state | --code | --out)
+	--code)
+		mapfile -t COMPREPLY < <(compgen -d -- "$word"; compgen -f -X '!*.zip' -- "$word")
+		return
+		;;
+	--state | --out)
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		return
 		;;
