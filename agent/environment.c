@@ -8,8 +8,10 @@
 
 #include "agent/runtime.h"
 
-#define SPACE	  16384u /* of what is set here; all lengths are bounded by the session */
+#define SPACE     16384u /* of what is set here; all lengths are bounded by the session */
 #define FIXED_MAX 32u
+
+static const char *const inherited[] = {"GLIBC_TUNABLES", "OPENSSL_ia32cap"};
 
 struct maker {
 	char **env;
@@ -79,6 +81,11 @@ char **thaw_environment_make(const Thaw__Agent__Function *f, const struct thaw_p
 	put(&m, "LAMBDA_TASK_ROOT=%s", place->task);
 	put(&m, "LAMBDA_RUNTIME_DIR=%s", place->runtime_dir);
 	put(&m, "_THAW_RUNTIME_FD=3");
+	/* What the host's CPU template wants libraries to keep off (software KVM: AVX). */
+	for (size_t i = 0; i < sizeof(inherited) / sizeof(inherited[0]); i++) {
+		if (getenv(inherited[i]))
+			put(&m, "%s=%s", inherited[i], getenv(inherited[i]));
+	}
 	for (size_t i = 0; i < f->n_environment; i++) {
 		if (is_name(f->environment[i]->name))
 			put(&m, "%s=%s", f->environment[i]->name, f->environment[i]->value);

@@ -126,8 +126,10 @@ static void examine_kvm(struct thaw_doctor *doctor, struct thaw_host *host)
 		found(doctor, "kvm", software ? THAW_HEALTH_WARN : THAW_HEALTH_OK, "%s (module %s)",
 		      doctor->kvm_kind, kvm_module());
 	if (software)
-		advise(finding, "guest kernels are emulated: everything works, boots take some "
-				"20 s; the CPU template \"software-kvm\" is chosen by itself");
+		advise(finding, "guest kernels are emulated, by a CPU template of their own: boots "
+				"take some "
+				"20 s; programs there must not use AVX, which libraries are told "
+				"(docs/guest-kernel.md)");
 }
 
 static void examine_parts(struct thaw_doctor *doctor, const struct thaw_host *host)

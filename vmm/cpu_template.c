@@ -38,9 +38,18 @@ const char *thaw_cpu_template_command_line(enum thaw_cpu_template cpu_template)
 		return "";
 	/* smap smep xsave popcnt erms fsrm fsgsbase invpcid pcid cx16: leaf 1, 7 and 0xd bits
 	 * that such a KVM forces on. A TSC that cannot be set cannot be a clock across restores.
-	 * Write-protecting kernel text walks the whole direct map: two seconds there. */
+	 * Write-protecting kernel text walks the whole direct map: two seconds there.
+	 *
+	 * Without XSAVE, which it cannot execute, the kernel switches x87 and SSE state and no
+	 * more; but a processor may tell user code that AVX can be used, for neither CPUID nor XCR0
+	 * can be hidden from it there. So those who look are told otherwise: the C library, whose
+	 * memcpy would lose what it holds in registers, and OpenSSL. What the kernel does not know
+	 * becomes init's environment (docs/guest-kernel.md, AVX). */
 	return "software_kvm noxsave clearcpuid=308,295,154,151,297,580,288,298,145,141 "
-	       "clocksource=kvm-clock tsc=unstable rodata=off";
+	       "clocksource=kvm-clock tsc=unstable rodata=off "
+	       "GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX,-AVX2,-AVX512F,-AVX512CD,-AVX512BW,-AVX512DQ,"
+	       "-AVX512VL,-FMA,-FMA4,-AVX_Fast_Unaligned_Load "
+	       "OPENSSL_ia32cap=~0x1000180000000000:~0x5e42d0230020";
 }
 
 /* Bits no guest is shown, by leaf. */
@@ -160,7 +169,7 @@ int thaw_cpuid_covers(const struct kvm_cpuid2 *have, const struct kvm_cpuid_entr
 		uint32_t function, index;
 		bool ebx; /* else it holds something else: ids, sizes */
 	} features[] = {
-		{0x1, 0, false}, {0x7, 0, true},        {0x7, 1, true},
+		{0x1, 0, false}, {0x7, 0, true},         {0x7, 1, true},
 		{0xd, 1, false}, {0x80000001, 0, false}, {LEAF_KVM_FEATURES, 0, false},
 	};
 
@@ -184,10 +193,11 @@ int thaw_cpuid_covers(const struct kvm_cpuid2 *have, const struct kvm_cpuid_entr
 				       ~(w->function == 7 ? 1u << 4 : 0);
 			uint32_t edx = w->edx & ~h->edx & ~(w->function == 1 ? 1u << 28 : 0);
 			if (eax | ebx | ecx | edx)
-				return thaw_error_set(
-					err, ENOTSUP,
-					"this host's processor lacks features the guest was started with (CPUID leaf 0x%x.%u: eax %08x ebx %08x ecx %08x edx %08x)",
-					w->function, w->index, eax, ebx, ecx, edx);
+				return thaw_error_set(err, ENOTSUP,
+						      "this host's processor lacks features the "
+						      "guest was started with (CPUID leaf 0x%x.%u: "
+						      "eax %08x ebx %08x ecx %08x edx %08x)",
+						      w->function, w->index, eax, ebx, ecx, edx);
 		}
 	}
 	return 0;

@@ -3,7 +3,9 @@
  * A runtime that checks floating point across everything that happens to a guest. Two processes
  * compute the same blocks over and over, each under a rounding mode of its own (in the x87 control
  * word and in MXCSR), with live values in the x87 stack and in SSE registers, and compare every
- * block bit for bit with what was computed once at the start. They go on while the guest is
+ * block bit for bit with what was computed once at the start. With every block they copy some memory to
+ * pages that are not there yet: memcpy holds the first bytes in the widest registers it finds while the
+ * kernel brings in one page after the other. They go on while the guest is
  * frozen, saved, restored and invoked. An event waits a while and is answered with how many
  * blocks were done before and after, and how many were wrong. The handler's name is the number of
  * rounds of a block: enough for some milliseconds, so that a snapshot falls into the midst of one.
@@ -23,6 +25,7 @@
 #include <unistd.h>
 
 #define WORKERS 2
+#define COPY    65536
 
 struct block {
 	double sse2[4];
@@ -103,6 +106,23 @@ static __attribute__((noinline)) void compute(struct block *out, int rounds)
 	memcpy(out->x87[3], &d, 10);
 }
 
+/* Every worker's and every block's bytes are others. */
+static int copies_well(unsigned int mode, uint64_t block)
+{
+	static uint64_t source[COPY / sizeof(uint64_t)];
+
+	for (size_t i = 0; i < COPY / sizeof(uint64_t); i++)
+		source[i] = (uint64_t)mode << 60 | block << 32 | i;
+	uint8_t *pages = mmap(NULL, COPY + 4096, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (pages == MAP_FAILED)
+		_exit(3);
+	memcpy(pages + 7 * block % 4096, source, COPY);
+	int well = memcmp(pages + 7 * block % 4096, source, COPY) == 0;
+	munmap(pages, COPY + 4096);
+	return well;
+}
+
 static _Noreturn void work(struct worker *worker, unsigned int mode, int rounds)
 {
 	struct block expected, found;
@@ -114,7 +134,8 @@ static _Noreturn void work(struct worker *worker, unsigned int mode, int rounds)
 	compute(&expected, rounds);
 	for (;;) {
 		compute(&found, rounds);
-		if (memcmp(&expected, &found, sizeof(found)) != 0)
+		if (memcmp(&expected, &found, sizeof(found)) != 0 ||
+		    !copies_well(mode, worker->blocks))
 			worker->errors++;
 		/* The low six bits of MXCSR are flags, which computing sets. */
 		if (x87_control() != x87 || (sse_control() & ~0x3fu) != (sse & ~0x3fu))
