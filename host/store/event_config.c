@@ -14,7 +14,7 @@ static const struct thaw_field config_fields[] = {
     {THAW_FIELD_TEXT, offsetof(struct thaw_event_config, qualifier)},
     {THAW_FIELD_INT_OR_NULL, offsetof(struct thaw_event_config, maximum_retries)},
     {THAW_FIELD_INT_OR_NULL, offsetof(struct thaw_event_config, maximum_age_s)},
-    {THAW_FIELD_TEXT_OR_NULL, offsetof(struct thaw_event_config, destinations)},
+    {THAW_FIELD_JSON_OR_NULL, offsetof(struct thaw_event_config, destinations)},
     {THAW_FIELD_INT, offsetof(struct thaw_event_config, last_modified_ms)},
 };
 

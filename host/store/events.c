@@ -16,7 +16,7 @@ static const struct thaw_field event_fields[] = {
     {THAW_FIELD_TEXT, offsetof(struct thaw_event, account)},
     {THAW_FIELD_INT, offsetof(struct thaw_event, function_id)},
     {THAW_FIELD_TEXT, offsetof(struct thaw_event, qualifier)},
-    {THAW_FIELD_TEXT_OR_NULL, offsetof(struct thaw_event, context)},
+    {THAW_FIELD_JSON_OR_NULL, offsetof(struct thaw_event, context)},
     {THAW_FIELD_INT, offsetof(struct thaw_event, received_ms)},
     {THAW_FIELD_INT, offsetof(struct thaw_event, due_ms)},
     {THAW_FIELD_INT, offsetof(struct thaw_event, deadline_ms)},

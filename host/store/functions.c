@@ -20,7 +20,7 @@ static const struct thaw_field item_fields[] = {
     {THAW_FIELD_TEXT, offsetof(struct thaw_function_item, function.name)},
     {THAW_FIELD_INT, offsetof(struct thaw_function_item, function.next_version)},
     {THAW_FIELD_INT_OR_NULL, offsetof(struct thaw_function_item, function.reserved)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_function_item, function.tags)},
+    {THAW_FIELD_JSON, offsetof(struct thaw_function_item, function.tags)},
     {THAW_FIELD_INT, offsetof(struct thaw_function_item, function.created_ms)},
     THAW_VERSION_FIELDS(offsetof(struct thaw_function_item, version)),
 };
@@ -52,7 +52,7 @@ static int function_insert(struct thaw_store *store, const struct thaw_function_
 	thaw_query_text(&query, function->account);
 	thaw_query_text(&query, function->name);
 	thaw_query_int_or_null(&query, function->reserved);
-	thaw_query_text(&query, function->tags);
+	thaw_query_json(&query, function->tags);
 	thaw_query_int(&query, function->created_ms);
 	rc = thaw_query_run(&query, err);
 	if (rc == -EEXIST)
@@ -230,7 +230,7 @@ int thaw_functions_set_tags(struct thaw_store *store, int64_t id, const char *ta
 	int rc = thaw_query_begin(&query, store, sql, err);
 	if (rc < 0)
 		return rc;
-	thaw_query_text(&query, tags);
+	thaw_query_json(&query, tags);
 	thaw_query_int(&query, id);
 	return thaw_query_run_one(&query, err, "no such function");
 }

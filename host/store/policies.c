@@ -15,7 +15,7 @@
 
 static const struct thaw_field statement_fields[] = {
     {THAW_FIELD_TEXT, offsetof(struct thaw_policy_statement, id)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_policy_statement, statement)},
+    {THAW_FIELD_JSON, offsetof(struct thaw_policy_statement, statement)},
 };
 
 static const struct thaw_record statement_record =
@@ -109,8 +109,7 @@ static int statement_insert(struct thaw_store *store, int64_t function_id, const
 		return rc;
 	thaw_query_int(&query, function_id);
 	thaw_query_text(&query, qualifier);
-	thaw_query_text(&query, statement->id);
-	thaw_query_text(&query, statement->statement);
+	thaw_record_bind(&statement_record, 0, &query, statement);
 	rc = thaw_query_run(&query, err);
 	if (rc == -EEXIST)
 		return thaw_error_set(err, EEXIST, "statement \"%s\" exists already",

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/json_check.h"
 #include "host/store/blob.h"
 #include "host/store/store_internal.h"
 #include "lib/error.h"
@@ -62,6 +63,21 @@ void thaw_query_text(struct thaw_query *query, const char *text)
 			 : sqlite3_bind_null(query->statement, number));
 }
 
+/* What is not JSON would fail queries that look into it later, those of others too. */
+void thaw_query_json(struct thaw_query *query, const char *text)
+{
+	if (text && thaw_json_check((const uint8_t *)text, strlen(text), NULL) < 0)
+		query->not_json = true;
+	thaw_query_text(query, text);
+}
+
+static void query_json_list(struct thaw_query *query, const char *text)
+{
+	if (text && text[strspn(text, " \t\r\n")] != '[')
+		query->not_json = true;
+	thaw_query_json(query, text);
+}
+
 void thaw_query_int(struct thaw_query *query, int64_t value)
 {
 	query_bound(query, sqlite3_bind_int64(query->statement, ++query->parameter, value));
@@ -93,6 +109,8 @@ int thaw_query_step(struct thaw_query *query, struct thaw_error *err)
 
 	if (query->code != SQLITE_OK)
 		return thaw_store_error(store, query->code, err);
+	if (query->not_json)
+		return thaw_error_set(err, EINVAL, "a value is not the JSON it must be");
 	int code = sqlite3_step(query->statement);
 	if (code == SQLITE_ROW)
 		return 1;
@@ -140,6 +158,13 @@ void thaw_record_bind(const struct thaw_record *record, int first, struct thaw_q
 		case THAW_FIELD_TEXT_OR_NULL:
 			thaw_query_text(query, *(char *const *)at);
 			break;
+		case THAW_FIELD_JSON:
+		case THAW_FIELD_JSON_OR_NULL:
+			thaw_query_json(query, *(char *const *)at);
+			break;
+		case THAW_FIELD_JSON_LIST:
+			query_json_list(query, *(char *const *)at);
+			break;
 		case THAW_FIELD_INT:
 			thaw_query_int(query, *(const int64_t *)at);
 			break;
@@ -168,6 +193,9 @@ void thaw_record_clear(const struct thaw_record *record, void *item)
 		switch (record->fields[i].kind) {
 		case THAW_FIELD_TEXT:
 		case THAW_FIELD_TEXT_OR_NULL:
+		case THAW_FIELD_JSON:
+		case THAW_FIELD_JSON_OR_NULL:
+		case THAW_FIELD_JSON_LIST:
 			free(*(char **)at);
 			break;
 		case THAW_FIELD_BLOB:
@@ -235,8 +263,12 @@ static int column_read(enum thaw_field_kind kind, sqlite3_stmt *statement, int c
 
 	switch (kind) {
 	case THAW_FIELD_TEXT:
+	case THAW_FIELD_JSON:
+	case THAW_FIELD_JSON_LIST:
+		return column_text(statement, column, false, at);
 	case THAW_FIELD_TEXT_OR_NULL:
-		return column_text(statement, column, kind == THAW_FIELD_TEXT_OR_NULL, at);
+	case THAW_FIELD_JSON_OR_NULL:
+		return column_text(statement, column, true, at);
 	case THAW_FIELD_INT:
 	case THAW_FIELD_INT_OR_NULL:
 		return column_int(statement, column, kind == THAW_FIELD_INT_OR_NULL, at);

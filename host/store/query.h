@@ -19,6 +19,7 @@ struct thaw_query {
 	sqlite3_stmt *statement;
 	int parameter; /* bound so far */
 	int code;      /* the first failure of a bind: SQLite's */
+	bool not_json; /* a bind was refused */
 };
 
 #define THAW_QUERY_NONE                                                                            \
@@ -34,6 +35,7 @@ void thaw_query_end(struct thaw_query *query);
 
 /* Each binds the next parameter. Text and blobs must live until the query ends. */
 void thaw_query_text(struct thaw_query *query, const char *text); /* NULL: null */
+void thaw_query_json(struct thaw_query *query, const char *text); /* NULL: null */
 void thaw_query_int(struct thaw_query *query, int64_t value);
 void thaw_query_int_or_null(struct thaw_query *query, int64_t value); /* negative: null */
 void thaw_query_real(struct thaw_query *query, double value);
@@ -55,6 +57,9 @@ int64_t thaw_query_number(const struct thaw_query *query, int column);
 enum thaw_field_kind {
 	THAW_FIELD_TEXT,	 /* char *, owned */
 	THAW_FIELD_TEXT_OR_NULL, /* char *, owned, may be NULL */
+	THAW_FIELD_JSON,	 /* char *, owned: one JSON value */
+	THAW_FIELD_JSON_OR_NULL, /* char *, owned, may be NULL */
+	THAW_FIELD_JSON_LIST,	 /* char *, owned: a JSON list */
 	THAW_FIELD_INT,		 /* int64_t */
 	THAW_FIELD_INT_OR_NULL,	 /* int64_t, THAW_STORE_UNSET for null */
 	THAW_FIELD_REAL,	 /* double */

@@ -3,8 +3,8 @@
 
 /*
  * Row ids of functions and events are never used again (AUTOINCREMENT): who still holds the id
- * of a deleted function must not reach the next one. Foreign keys of aliases are not RESTRICT,
- * which would forbid the deletion of the whole function as well.
+ * of a deleted function must not reach the next one. JSON is checked before it is bound. Foreign
+ * keys of aliases are not RESTRICT, which would forbid the deletion of the whole function as well.
  */
 static const char schema_1[] =
     "CREATE TABLE host (\n"
@@ -34,7 +34,7 @@ static const char schema_1[] =
     "	name TEXT NOT NULL CHECK (name <> ''),\n"
     "	next_version INTEGER NOT NULL CHECK (next_version > 0),\n"
     "	reserved INTEGER CHECK (reserved >= 0),\n"
-    "	tags TEXT NOT NULL CHECK (json_valid(tags)),\n"
+    "	tags TEXT NOT NULL,\n"
     "	created_ms INTEGER NOT NULL,\n"
     "	UNIQUE (account, name)\n"
     ") STRICT;\n"
@@ -49,13 +49,12 @@ static const char schema_1[] =
     "CREATE TABLE versions (\n"
     "	function_id INTEGER NOT NULL REFERENCES functions (id) ON DELETE CASCADE,\n"
     "	version INTEGER NOT NULL CHECK (version >= 0),\n"
-    "	config TEXT NOT NULL CHECK (json_valid(config)),\n"
+    "	config TEXT NOT NULL,\n"
     "	description TEXT NOT NULL,\n"
     "	code_digest TEXT NOT NULL,\n"
     "	code_sha256 TEXT NOT NULL,\n"
     "	code_size INTEGER NOT NULL CHECK (code_size >= 0),\n"
-    "	layer_digests TEXT NOT NULL\n"
-    "		CHECK (json_valid(layer_digests) AND json_type(layer_digests) = 'array'),\n"
+    "	layer_digests TEXT NOT NULL,\n"
     "	revision_id TEXT NOT NULL,\n"
     "	state TEXT NOT NULL CHECK (state IN ('Pending', 'Active', 'Inactive', 'Failed')),\n"
     "	state_reason TEXT,\n"
@@ -100,10 +99,8 @@ static const char schema_1[] =
     "	number INTEGER NOT NULL CHECK (number > 0),\n"
     "	description TEXT NOT NULL,\n"
     "	license TEXT NOT NULL,\n"
-    "	runtimes TEXT NOT NULL\n"
-    "		CHECK (json_valid(runtimes) AND json_type(runtimes) = 'array'),\n"
-    "	architectures TEXT NOT NULL\n"
-    "		CHECK (json_valid(architectures) AND json_type(architectures) = 'array'),\n"
+    "	runtimes TEXT NOT NULL,\n"
+    "	architectures TEXT NOT NULL,\n"
     "	code_digest TEXT NOT NULL,\n"
     "	code_sha256 TEXT NOT NULL,\n"
     "	code_size INTEGER NOT NULL CHECK (code_size >= 0),\n"
@@ -124,7 +121,7 @@ static const char schema_1[] =
     "	function_id INTEGER NOT NULL,\n"
     "	qualifier TEXT NOT NULL,\n"
     "	statement_id TEXT NOT NULL CHECK (statement_id <> ''),\n"
-    "	statement TEXT NOT NULL CHECK (json_valid(statement)),\n"
+    "	statement TEXT NOT NULL,\n"
     "	UNIQUE (function_id, qualifier, statement_id),\n"
     "	FOREIGN KEY (function_id, qualifier)\n"
     "		REFERENCES policies (function_id, qualifier) ON DELETE CASCADE\n"
@@ -135,7 +132,7 @@ static const char schema_1[] =
     "	qualifier TEXT NOT NULL,\n"
     "	maximum_retries INTEGER CHECK (maximum_retries >= 0),\n"
     "	maximum_age_s INTEGER CHECK (maximum_age_s >= 0),\n"
-    "	destinations TEXT CHECK (json_valid(destinations)),\n"
+    "	destinations TEXT,\n"
     "	last_modified_ms INTEGER NOT NULL,\n"
     "	PRIMARY KEY (function_id, qualifier)\n"
     ") STRICT, WITHOUT ROWID;\n"
@@ -156,7 +153,7 @@ static const char schema_1[] =
     "	account TEXT NOT NULL REFERENCES accounts (id),\n"
     "	function_id INTEGER NOT NULL REFERENCES functions (id) ON DELETE CASCADE,\n"
     "	qualifier TEXT NOT NULL,\n"
-    "	context TEXT CHECK (json_valid(context)),\n"
+    "	context TEXT,\n"
     "	received_ms INTEGER NOT NULL,\n"
     "	due_ms INTEGER NOT NULL,\n"
     "	deadline_ms INTEGER NOT NULL,\n"

@@ -22,11 +22,18 @@
 #define STORE_WAL_LIMIT (64 << 20) /* a log that a burst made long is cut to this */
 #define STORE_CACHE_KIB "8192"
 
-/* A disk that is full shows in several ways: as itself, as a quota, as a limit of file sizes. */
-static int store_io_errno(struct thaw_store *store)
+/* A disk that is full shows in several ways: as itself, which SQLite knows, as a quota, as a limit
+ * of file sizes. The log's own last error tells: errno has been through a rollback since. */
+static int store_write_errno(struct thaw_store *store)
 {
-	int code = store->db ? sqlite3_system_errno(store->db) : 0;
+	sqlite3_file *log = NULL;
+	int code = 0;
 
+	sqlite3_file_control(store->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+	if (log && log->pMethods)
+		log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &code);
+	if (code != EDQUOT && code != EFBIG)
+		sqlite3_file_control(store->db, "main", SQLITE_FCNTL_LAST_ERRNO, &code);
 	return code == ENOSPC || code == EDQUOT || code == EFBIG ? ENOSPC : EIO;
 }
 
@@ -39,6 +46,14 @@ static int store_errno(struct thaw_store *store, int code)
 		return EEXIST;
 	case SQLITE_CONSTRAINT_FOREIGNKEY:
 		return ENOENT;
+	case SQLITE_IOERR_NOMEM:
+		return ENOMEM;
+	case SQLITE_IOERR_WRITE:
+	case SQLITE_IOERR_FSYNC:
+	case SQLITE_IOERR_TRUNCATE:
+		return store_write_errno(store);
+	case SQLITE_IOERR_SHMSIZE: /* the log's index could not grow, and only space is missing */
+		return ENOSPC;
 	}
 	switch (code & 0xff) {
 	case SQLITE_CONSTRAINT:
@@ -46,9 +61,6 @@ static int store_errno(struct thaw_store *store, int code)
 		return EINVAL;
 	case SQLITE_FULL:
 		return ENOSPC;
-	case SQLITE_IOERR:
-	case SQLITE_CANTOPEN:
-		return code == SQLITE_IOERR_NOMEM ? ENOMEM : store_io_errno(store);
 	case SQLITE_NOMEM:
 		return ENOMEM;
 	case SQLITE_TOOBIG:

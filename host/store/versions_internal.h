@@ -20,12 +20,12 @@
 #define THAW_VERSION_FIELDS(base)                                                                  \
 	THAW_VERSION_FIELD(base, THAW_FIELD_INT, function_id),                                     \
 	    THAW_VERSION_FIELD(base, THAW_FIELD_INT, version),                                     \
-	    THAW_VERSION_FIELD(base, THAW_FIELD_TEXT, config),                                     \
+	    THAW_VERSION_FIELD(base, THAW_FIELD_JSON, config),                                     \
 	    THAW_VERSION_FIELD(base, THAW_FIELD_TEXT, description),                                \
 	    THAW_VERSION_FIELD(base, THAW_FIELD_TEXT, code_digest),                                \
 	    THAW_VERSION_FIELD(base, THAW_FIELD_TEXT, code_sha256),                                \
 	    THAW_VERSION_FIELD(base, THAW_FIELD_INT, code_size),                                   \
-	    THAW_VERSION_FIELD(base, THAW_FIELD_TEXT, layer_digests),                              \
+	    THAW_VERSION_FIELD(base, THAW_FIELD_JSON_LIST, layer_digests),                         \
 	    THAW_VERSION_FIELD(base, THAW_FIELD_TEXT, revision_id),                                \
 	    THAW_VERSION_FIELD(base, THAW_FIELD_TEXT, state),                                      \
 	    THAW_VERSION_FIELD(base, THAW_FIELD_TEXT_OR_NULL, state_reason),                       \
