@@ -76,8 +76,8 @@ static void test_keys(void **state)
 	assert_string_equal(list[0].id, "AKIAONE");
 	assert_true(list[0].disabled);
 	thaw_access_keys_free(list, count);
-	assert_int_equal(
-		thaw_access_keys_list(f->store, ACCOUNT, "AKIAONE", 1, &list, &count, ERR), 0);
+	assert_int_equal(thaw_access_keys_list(f->store, ACCOUNT, "AKIAONE", 1, &list, &count, ERR),
+			 0);
 	assert_int_equal(count, 1);
 	assert_int_equal(list[0].sealed.size, 0);
 	assert_non_null(list[0].sealed.data);
@@ -96,13 +96,13 @@ static void test_pages(void **state)
 	char id[16], name[16], after[16];
 
 	assert_int_equal(thaw_accounts_list(f->store, NULL, 0, &list, &count, ERR), -EINVAL);
-	assert_int_equal(thaw_accounts_list(f->store, NULL, THAW_STORE_PAGE_MAX + 1, &list, &count,
-					    ERR),
+	assert_int_equal(
+	    thaw_accounts_list(f->store, NULL, THAW_STORE_PAGE_MAX + 1, &list, &count, ERR),
+	    -EINVAL);
+	assert_int_equal(thaw_accounts_list(f->store, NULL, (size_t)-1, &list, &count, ERR),
 			 -EINVAL);
 	assert_int_equal(
-		thaw_accounts_list(f->store, NULL, (size_t)-1, &list, &count, ERR), -EINVAL);
-	assert_int_equal(
-		thaw_accounts_list(f->store, NULL, THAW_STORE_PAGE_MAX, &list, &count, ERR), 0);
+	    thaw_accounts_list(f->store, NULL, THAW_STORE_PAGE_MAX, &list, &count, ERR), 0);
 	assert_int_equal(count, 2);
 	thaw_accounts_free(list, count);
 
@@ -145,9 +145,9 @@ static void test_pages(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_store(test_accounts),
-		with_store(test_keys),
-		with_store(test_pages),
+	    with_store(test_accounts),
+	    with_store(test_keys),
+	    with_store(test_pages),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

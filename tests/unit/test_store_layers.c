@@ -79,8 +79,7 @@ static void test_lists(void **state)
 	publish(f->store, "b", "[\"nodejs18.x\"]");
 	publish(f->store, "a", "[]");
 	publish(f->store, "c", "[\"python3.11\"]");
-	assert_int_equal(thaw_layers_list(f->store, ACCOUNT, NULL, NULL, 2, &list, &count, ERR),
-			 1);
+	assert_int_equal(thaw_layers_list(f->store, ACCOUNT, NULL, NULL, 2, &list, &count, ERR), 1);
 	assert_string_equal(list[0].name, "a");
 	assert_string_equal(list[1].name, "b");
 	assert_int_equal(list[1].number, 2);
@@ -89,14 +88,13 @@ static void test_lists(void **state)
 	assert_int_equal(count, 1);
 	thaw_layer_versions_free(list, count);
 	/* The latest of those that fit. */
-	assert_int_equal(
-		thaw_layers_list(f->store, ACCOUNT, &python, NULL, 2, &list, &count, ERR), 0);
+	assert_int_equal(thaw_layers_list(f->store, ACCOUNT, &python, NULL, 2, &list, &count, ERR),
+			 0);
 	assert_int_equal(count, 2);
 	assert_string_equal(list[0].name, "b");
 	assert_int_equal(list[0].number, 1);
 	thaw_layer_versions_free(list, count);
-	assert_int_equal(thaw_layers_list(f->store, ACCOUNT, &arm, NULL, 2, &list, &count, ERR),
-			 0);
+	assert_int_equal(thaw_layers_list(f->store, ACCOUNT, &arm, NULL, 2, &list, &count, ERR), 0);
 	assert_int_equal(count, 0);
 	thaw_layer_versions_free(list, count);
 	assert_int_equal(thaw_layers_list(f->store, OTHER, NULL, NULL, 2, &list, &count, ERR), 0);
@@ -109,8 +107,7 @@ static void test_lists(void **state)
 	assert_int_equal(list[0].number, 2);
 	thaw_layer_versions_free(list, count);
 	assert_int_equal(
-		thaw_layers_list_versions(f->store, ACCOUNT, "b", NULL, 2, 1, &list, &count, ERR),
-		0);
+	    thaw_layers_list_versions(f->store, ACCOUNT, "b", NULL, 2, 1, &list, &count, ERR), 0);
 	assert_int_equal(list[0].number, 1);
 	thaw_layer_versions_free(list, count);
 	assert_int_equal(thaw_layers_list_versions(f->store, ACCOUNT, "b", &python,
@@ -144,9 +141,9 @@ static void test_used(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_store(test_numbers),
-		with_store(test_lists),
-		with_store(test_used),
+	    with_store(test_numbers),
+	    with_store(test_lists),
+	    with_store(test_used),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
