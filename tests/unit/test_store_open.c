@@ -2,8 +2,10 @@
 /* Opening a store: whose file it is, who has it, migrations, damage, a full disk, scopes. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -11,6 +13,7 @@
 
 #include "host_store_harness.h"
 #include "host/store/accounts.h"
+#include "host/store/events.h"
 #include "host/store/schema.h"
 #include "lib/fd.h"
 
@@ -425,6 +428,81 @@ static void test_full_disk(void **state)
 	free(big);
 }
 
+static int event_add(struct thaw_store *store, int64_t function, int number, struct thaw_error *err)
+{
+	static uint8_t payload[20000];
+	char id[16];
+
+	snprintf(id, sizeof(id), "%d", number);
+	struct thaw_event event = {.id = id,
+				   .account = (char *)ACCOUNT,
+				   .function_id = function,
+				   .qualifier = (char *)"",
+				   .payload = {.data = payload, .size = sizeof(payload)}};
+	return thaw_events_enqueue(store, &event, err);
+}
+
+/* In a mount namespace of its own: 0, 77 when that is not allowed, or the line that failed. */
+static int small_disk(const char *dir)
+{
+#define must(condition)                                                                            \
+	do {                                                                                       \
+		if (!(condition))                                                                  \
+			return __LINE__ % 256;                                                     \
+	} while (0)
+	struct thaw_store *store = NULL;
+	struct thaw_events_count count;
+	struct thaw_error err = {0};
+	int accepted = 0, rc = 0;
+
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", dir, "tmpfs", 0, "size=1m,mode=0700") < 0)
+		return 77;
+	must(thaw_store_open(&store, dir, &err) == 0);
+	must(account_add(store, ACCOUNT, &err) == 0);
+	int64_t function = store_function(store, ACCOUNT, "web");
+	while (accepted < 1000 && (rc = event_add(store, function, accepted, &err)) == 0)
+		accepted++;
+	must(rc == -ENOSPC && strstr(err.message, "no space left"));
+	must(accepted > 5);
+	must(event_add(store, function, accepted, &err) == -ENOSPC);
+	must(thaw_events_count(store, 0, &count, &err) == 0 && count.waiting == accepted);
+	/* What was accepted is there after a crash on the full disk, and space cures it. */
+	thaw_store_close(store);
+	must(mount("none", dir, "tmpfs", MS_REMOUNT, "size=8m") == 0);
+	must(thaw_store_open(&store, dir, &err) == 0);
+	must(thaw_store_check(store, &err) == 0);
+	must(thaw_events_count(store, 0, &count, &err) == 0 && count.waiting == accepted);
+	must(event_add(store, function, accepted, &err) == 0);
+	/* On a disk too small for a store there is none, and the next try finds nothing half. */
+	thaw_store_close(store);
+	must(umount2(dir, MNT_DETACH) == 0);
+	must(mount("none", dir, "tmpfs", 0, "size=64k,mode=0700") == 0);
+	must(thaw_store_open(&store, dir, &err) == -ENOSPC);
+	must(mount("none", dir, "tmpfs", MS_REMOUNT, "size=1m") == 0);
+	must(thaw_store_open(&store, dir, &err) == 0);
+	must(thaw_store_check(store, &err) == 0);
+	thaw_store_close(store);
+	return 0;
+#undef must
+}
+
+static void test_small_disk(void **state)
+{
+	struct store_fixture *f = *state;
+	int status = 0;
+
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(small_disk(f->dir));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void test_scopes(void **state)
 {
 	struct store_fixture *f = *state;
@@ -483,13 +561,13 @@ static void test_uuid(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    with_dir(test_modes),	 with_dir(test_odd_files),
-	    with_dir(test_two_openers),	 with_dir(test_epochs),
-	    with_dir(test_newer),	 with_dir(test_foreign),
-	    with_dir(test_migrations),	 with_dir(test_migration_killed),
-	    with_dir(test_damaged),	 with_dir(test_bit_flips),
-	    with_dir(test_full_disk),	 with_dir(test_scopes),
-	    cmocka_unit_test(test_uuid),
+	    with_dir(test_modes),	with_dir(test_odd_files),
+	    with_dir(test_two_openers), with_dir(test_epochs),
+	    with_dir(test_newer),	with_dir(test_foreign),
+	    with_dir(test_migrations),	with_dir(test_migration_killed),
+	    with_dir(test_damaged),	with_dir(test_bit_flips),
+	    with_dir(test_full_disk),	with_dir(test_small_disk),
+	    with_dir(test_scopes),	cmocka_unit_test(test_uuid),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
