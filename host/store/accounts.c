@@ -8,7 +8,7 @@
 #include "lib/error.h"
 
 #define ACCOUNT_COLUMNS "id, name, created_ms"
-#define KEY_COLUMNS	"id, account, sealed, created_ms, disabled"
+#define KEY_COLUMNS     "id, account, sealed, created_ms, disabled"
 
 static const struct thaw_field account_fields[] = {
     {THAW_FIELD_TEXT, offsetof(struct thaw_account, id)},

@@ -14,8 +14,8 @@ struct thaw_alias {
 	int64_t version;
 	char *description;
 	int64_t second_version; /* or THAW_STORE_UNSET */
-	double second_weight;	/* 0..1: the second version's part */
-	char *revision_id;	/* made anew at each change; not read from what goes in */
+	double second_weight;   /* 0..1: the second version's part */
+	char *revision_id;      /* made anew at each change; not read from what goes in */
 };
 
 void thaw_alias_clear(struct thaw_alias *alias);

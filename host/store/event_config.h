@@ -12,8 +12,8 @@ struct thaw_event_config {
 	int64_t function_id;
 	char *qualifier;
 	int64_t maximum_retries; /* or THAW_STORE_UNSET */
-	int64_t maximum_age_s;	 /* or THAW_STORE_UNSET */
-	char *destinations;	 /* JSON, or NULL */
+	int64_t maximum_age_s;   /* or THAW_STORE_UNSET */
+	char *destinations;      /* JSON, or NULL */
 	int64_t last_modified_ms;
 };
 

@@ -16,7 +16,7 @@ struct thaw_function_record {
 	char *name; /* unique in the account */
 	int64_t next_version;
 	int64_t reserved; /* concurrency, or THAW_STORE_UNSET */
-	char *tags;	  /* a JSON map */
+	char *tags;       /* a JSON map */
 	int64_t created_ms;
 };
 

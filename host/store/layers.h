@@ -15,7 +15,7 @@ struct thaw_layer_version {
 	int64_t number;
 	char *description;
 	char *license;
-	char *runtimes;	     /* JSON list of the compatible ones */
+	char *runtimes;      /* JSON list of the compatible ones */
 	char *architectures; /* JSON list */
 	char *code_digest;   /* the drive's */
 	char *code_sha256;   /* of the archive, base64 */

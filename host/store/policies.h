@@ -12,7 +12,7 @@
 #include "host/store/store.h"
 
 struct thaw_policy_statement {
-	char *id;	 /* Sid */
+	char *id;        /* Sid */
 	char *statement; /* JSON */
 };
 

@@ -13,7 +13,7 @@ struct thaw_provisioned {
 	int64_t function_id;
 	char *qualifier;
 	int64_t requested;   /* environments, at least 1 */
-	char *status;	     /* IN_PROGRESS, READY, FAILED */
+	char *status;        /* IN_PROGRESS, READY, FAILED */
 	char *status_reason; /* or NULL */
 	int64_t last_modified_ms;
 };

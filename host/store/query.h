@@ -55,16 +55,16 @@ int64_t thaw_query_number(const struct thaw_query *query, int column);
 
 /* Which member of a struct is which column, in the order of both. */
 enum thaw_field_kind {
-	THAW_FIELD_TEXT,	 /* char *, owned */
+	THAW_FIELD_TEXT,         /* char *, owned */
 	THAW_FIELD_TEXT_OR_NULL, /* char *, owned, may be NULL */
-	THAW_FIELD_JSON,	 /* char *, owned: one JSON value */
+	THAW_FIELD_JSON,         /* char *, owned: one JSON value */
 	THAW_FIELD_JSON_OR_NULL, /* char *, owned, may be NULL */
-	THAW_FIELD_JSON_LIST,	 /* char *, owned: a JSON list */
-	THAW_FIELD_INT,		 /* int64_t */
-	THAW_FIELD_INT_OR_NULL,	 /* int64_t, THAW_STORE_UNSET for null */
-	THAW_FIELD_REAL,	 /* double */
-	THAW_FIELD_BOOL,	 /* bool */
-	THAW_FIELD_BLOB,	 /* struct thaw_blob, owned */
+	THAW_FIELD_JSON_LIST,    /* char *, owned: a JSON list */
+	THAW_FIELD_INT,          /* int64_t */
+	THAW_FIELD_INT_OR_NULL,  /* int64_t, THAW_STORE_UNSET for null */
+	THAW_FIELD_REAL,         /* double */
+	THAW_FIELD_BOOL,         /* bool */
+	THAW_FIELD_BLOB,         /* struct thaw_blob, owned */
 };
 
 struct thaw_field {

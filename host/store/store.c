@@ -16,9 +16,9 @@
 #include "lib/error.h"
 #include "lib/fd.h"
 
-#define STORE_FILE	"thaw.db"
-#define STORE_LOCK	"lock"
-#define STORE_BUSY_MS	5000	   /* for a person's sqlite3 beside us: a backup, say */
+#define STORE_FILE      "thaw.db"
+#define STORE_LOCK      "lock"
+#define STORE_BUSY_MS   5000       /* for a person's sqlite3 beside us: a backup, say */
 #define STORE_WAL_LIMIT (64 << 20) /* a log that a burst made long is cut to this */
 #define STORE_CACHE_KIB "8192"
 

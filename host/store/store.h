@@ -34,8 +34,8 @@ struct thaw_store;
 
 #define THAW_STORE_PAGE_MAX  10000
 #define THAW_STORE_VALUE_MAX (16 << 20) /* bytes of one text or blob */
-#define THAW_STORE_UNSET     (-1)	/* a number that is not given, where a header allows it */
-#define THAW_UUID_TEXT	     37		/* 36 characters and a 0 */
+#define THAW_STORE_UNSET     (-1)       /* a number that is not given, where a header allows it */
+#define THAW_UUID_TEXT       37         /* 36 characters and a 0 */
 
 /*
  * Opens the store in the directory `path`, making both (0700, 0600) when missing, and brings an

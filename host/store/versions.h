@@ -21,10 +21,10 @@ struct thaw_version_record {
 	int64_t code_size;   /* of the archive, bytes */
 	char *layer_digests; /* JSON list: drives with its layers, which the layers may outlive */
 	char *revision_id;
-	char *state;		  /* Pending, Active, Inactive, Failed */
-	char *state_reason;	  /* or NULL, as all that follow */
-	char *state_reason_code;  /* */
-	char *last_update_status; /* Successful, Failed, InProgress; never NULL */
+	char *state;              /* Pending, Active, Inactive, Failed */
+	char *state_reason;       /* this and all that follow: or NULL */
+	char *state_reason_code;
+	char *last_update_status; /* Successful, Failed, InProgress: never NULL */
 	char *last_update_reason;
 	char *last_update_reason_code;
 	int64_t last_modified_ms;
@@ -52,7 +52,7 @@ struct thaw_version_publish {
 	const char *description;       /* NULL: $LATEST's */
 	const char *expected_revision; /* of $LATEST; NULL: any */
 	const char *expected_sha256;   /* of $LATEST's archive; NULL: any */
-	const char *state;	       /* the new version's: Pending while a snapshot is made */
+	const char *state;             /* the new version's: Pending while a snapshot is made */
 	const char *state_reason, *state_reason_code; /* may be NULL */
 	int64_t now_ms;
 };

@@ -18,7 +18,7 @@
 #include "lib/error.h"
 
 #define ACCOUNT "123456789012"
-#define OTHER	"210987654321"
+#define OTHER   "210987654321"
 
 struct store_fixture {
 	char dir[256];

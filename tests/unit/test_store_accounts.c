@@ -145,9 +145,9 @@ static void test_pages(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    with_store(test_accounts),
-	    with_store(test_keys),
-	    with_store(test_pages),
+		with_store(test_accounts),
+		with_store(test_keys),
+		with_store(test_pages),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

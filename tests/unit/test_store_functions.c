@@ -368,16 +368,16 @@ static void test_usage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    with_store(test_create),
-	    with_store(test_refused),
-	    with_store(test_update),
-	    with_store(test_publish),
-	    with_store(test_numbers_after_deletion),
-	    with_store(test_versions),
-	    with_store(test_list),
-	    with_store(test_states),
-	    with_store(test_reserved_and_tags),
-	    with_store(test_usage),
+		with_store(test_create),
+		with_store(test_refused),
+		with_store(test_update),
+		with_store(test_publish),
+		with_store(test_numbers_after_deletion),
+		with_store(test_versions),
+		with_store(test_list),
+		with_store(test_states),
+		with_store(test_reserved_and_tags),
+		with_store(test_usage),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@
 #include "host_store_harness.h"
 #include "host/store/events.h"
 
-#define KILLS	   50
+#define KILLS      50
 #define EVENTS_MAX 200000
 
 /* What a child says, one packet each. */
@@ -199,7 +199,7 @@ static void test_kill(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(test_kill, store_setup, store_teardown),
+		cmocka_unit_test_setup_teardown(test_kill, store_setup, store_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

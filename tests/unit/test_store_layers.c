@@ -141,9 +141,9 @@ static void test_used(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    with_store(test_numbers),
-	    with_store(test_lists),
-	    with_store(test_used),
+		with_store(test_numbers),
+		with_store(test_lists),
+		with_store(test_used),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,8 +8,8 @@
 #include "host/store/events.h"
 
 #define THREADS 8
-#define ROUNDS	25
-#define EVENTS	40
+#define ROUNDS  25
+#define EVENTS  40
 
 struct worker {
 	struct thaw_store *store;
@@ -185,8 +185,8 @@ static void test_events(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    with_store(test_updates),
-	    with_store(test_events),
+		with_store(test_updates),
+		with_store(test_events),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
