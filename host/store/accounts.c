@@ -11,19 +11,19 @@
 #define KEY_COLUMNS     "id, account, sealed, created_ms, disabled"
 
 static const struct thaw_field account_fields[] = {
-    {THAW_FIELD_TEXT, offsetof(struct thaw_account, id)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_account, name)},
-    {THAW_FIELD_INT, offsetof(struct thaw_account, created_ms)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_account, id)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_account, name)},
+	{THAW_FIELD_INT, offsetof(struct thaw_account, created_ms)},
 };
 
 static const struct thaw_record account_record = THAW_RECORD(struct thaw_account, account_fields);
 
 static const struct thaw_field key_fields[] = {
-    {THAW_FIELD_TEXT, offsetof(struct thaw_access_key, id)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_access_key, account)},
-    {THAW_FIELD_BLOB, offsetof(struct thaw_access_key, sealed)},
-    {THAW_FIELD_INT, offsetof(struct thaw_access_key, created_ms)},
-    {THAW_FIELD_BOOL, offsetof(struct thaw_access_key, disabled)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_access_key, id)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_access_key, account)},
+	{THAW_FIELD_BLOB, offsetof(struct thaw_access_key, sealed)},
+	{THAW_FIELD_INT, offsetof(struct thaw_access_key, created_ms)},
+	{THAW_FIELD_BOOL, offsetof(struct thaw_access_key, disabled)},
 };
 
 static const struct thaw_record key_record = THAW_RECORD(struct thaw_access_key, key_fields);
@@ -113,7 +113,7 @@ int thaw_access_keys_create(struct thaw_store *store, const struct thaw_access_k
 			    struct thaw_error *err)
 {
 	static const char sql[] =
-	    "INSERT INTO access_keys (" KEY_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5)";
+		"INSERT INTO access_keys (" KEY_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5)";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	int rc = thaw_query_begin(&query, store, sql, err);

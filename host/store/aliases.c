@@ -12,13 +12,13 @@
 	"function_id, name, version, description, second_version, second_weight, revision_id"
 
 static const struct thaw_field alias_fields[] = {
-    {THAW_FIELD_INT, offsetof(struct thaw_alias, function_id)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_alias, name)},
-    {THAW_FIELD_INT, offsetof(struct thaw_alias, version)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_alias, description)},
-    {THAW_FIELD_INT_OR_NULL, offsetof(struct thaw_alias, second_version)},
-    {THAW_FIELD_REAL, offsetof(struct thaw_alias, second_weight)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_alias, revision_id)},
+	{THAW_FIELD_INT, offsetof(struct thaw_alias, function_id)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_alias, name)},
+	{THAW_FIELD_INT, offsetof(struct thaw_alias, version)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_alias, description)},
+	{THAW_FIELD_INT_OR_NULL, offsetof(struct thaw_alias, second_version)},
+	{THAW_FIELD_REAL, offsetof(struct thaw_alias, second_weight)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_alias, revision_id)},
 };
 
 static const struct thaw_record alias_record = THAW_RECORD(struct thaw_alias, alias_fields);

@@ -10,16 +10,16 @@
 	"function_id, qualifier, maximum_retries, maximum_age_s, destinations, last_modified_ms"
 
 static const struct thaw_field config_fields[] = {
-    {THAW_FIELD_INT, offsetof(struct thaw_event_config, function_id)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_event_config, qualifier)},
-    {THAW_FIELD_INT_OR_NULL, offsetof(struct thaw_event_config, maximum_retries)},
-    {THAW_FIELD_INT_OR_NULL, offsetof(struct thaw_event_config, maximum_age_s)},
-    {THAW_FIELD_JSON_OR_NULL, offsetof(struct thaw_event_config, destinations)},
-    {THAW_FIELD_INT, offsetof(struct thaw_event_config, last_modified_ms)},
+	{THAW_FIELD_INT, offsetof(struct thaw_event_config, function_id)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_event_config, qualifier)},
+	{THAW_FIELD_INT_OR_NULL, offsetof(struct thaw_event_config, maximum_retries)},
+	{THAW_FIELD_INT_OR_NULL, offsetof(struct thaw_event_config, maximum_age_s)},
+	{THAW_FIELD_JSON_OR_NULL, offsetof(struct thaw_event_config, destinations)},
+	{THAW_FIELD_INT, offsetof(struct thaw_event_config, last_modified_ms)},
 };
 
 static const struct thaw_record config_record =
-    THAW_RECORD(struct thaw_event_config, config_fields);
+	THAW_RECORD(struct thaw_event_config, config_fields);
 
 void thaw_event_config_clear(struct thaw_event_config *config)
 {
@@ -102,7 +102,7 @@ int thaw_event_configs_delete(struct thaw_store *store, int64_t function_id, con
 			      struct thaw_error *err)
 {
 	static const char sql[] =
-	    "DELETE FROM event_configs WHERE function_id = ?1 AND qualifier = ?2";
+		"DELETE FROM event_configs WHERE function_id = ?1 AND qualifier = ?2";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	int rc = thaw_query_begin(&query, store, sql, err);

@@ -12,24 +12,24 @@
 	"id, account, function_id, qualifier, context, received_ms, due_ms, deadline_ms, attempt"
 
 static const struct thaw_field event_fields[] = {
-    {THAW_FIELD_TEXT, offsetof(struct thaw_event, id)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_event, account)},
-    {THAW_FIELD_INT, offsetof(struct thaw_event, function_id)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_event, qualifier)},
-    {THAW_FIELD_JSON_OR_NULL, offsetof(struct thaw_event, context)},
-    {THAW_FIELD_INT, offsetof(struct thaw_event, received_ms)},
-    {THAW_FIELD_INT, offsetof(struct thaw_event, due_ms)},
-    {THAW_FIELD_INT, offsetof(struct thaw_event, deadline_ms)},
-    {THAW_FIELD_INT, offsetof(struct thaw_event, attempt)},
-    {THAW_FIELD_INT, offsetof(struct thaw_event, handouts)},
-    {THAW_FIELD_INT_OR_NULL, offsetof(struct thaw_event, taken_epoch)},
-    {THAW_FIELD_BLOB, offsetof(struct thaw_event, payload)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_event, id)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_event, account)},
+	{THAW_FIELD_INT, offsetof(struct thaw_event, function_id)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_event, qualifier)},
+	{THAW_FIELD_JSON_OR_NULL, offsetof(struct thaw_event, context)},
+	{THAW_FIELD_INT, offsetof(struct thaw_event, received_ms)},
+	{THAW_FIELD_INT, offsetof(struct thaw_event, due_ms)},
+	{THAW_FIELD_INT, offsetof(struct thaw_event, deadline_ms)},
+	{THAW_FIELD_INT, offsetof(struct thaw_event, attempt)},
+	{THAW_FIELD_INT, offsetof(struct thaw_event, handouts)},
+	{THAW_FIELD_INT_OR_NULL, offsetof(struct thaw_event, taken_epoch)},
+	{THAW_FIELD_BLOB, offsetof(struct thaw_event, payload)},
 };
 
 static const struct thaw_record event_record = THAW_RECORD(struct thaw_event, event_fields);
 
 static const struct thaw_record event_new_record = {
-    .fields = event_fields, .count = 9, .size = sizeof(struct thaw_event)};
+	.fields = event_fields, .count = 9, .size = sizeof(struct thaw_event)};
 
 static const struct thaw_field id_fields[] = {{THAW_FIELD_INT, 0}};
 static const struct thaw_record id_record = THAW_RECORD(int64_t, id_fields);
@@ -63,7 +63,7 @@ static int event_insert_payload(struct thaw_store *store, const struct thaw_even
 				struct thaw_error *err)
 {
 	static const char sql[] =
-	    "INSERT INTO event_payloads (sequence, payload) VALUES (last_insert_rowid(), ?1)";
+		"INSERT INTO event_payloads (sequence, payload) VALUES (last_insert_rowid(), ?1)";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	int rc = thaw_query_begin(&query, store, sql, err);
@@ -117,7 +117,7 @@ static int event_due(struct thaw_store *store, int64_t function_id, int64_t now_
 static int event_mark(struct thaw_store *store, int64_t sequence, struct thaw_error *err)
 {
 	static const char sql[] =
-	    "UPDATE events SET taken_epoch = ?1, handouts = handouts + 1 WHERE sequence = ?2";
+		"UPDATE events SET taken_epoch = ?1, handouts = handouts + 1 WHERE sequence = ?2";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	int rc = thaw_query_begin(&query, store, sql, err);
@@ -132,8 +132,8 @@ static int event_read(struct thaw_store *store, int64_t sequence, struct thaw_ev
 		      struct thaw_error *err)
 {
 	static const char sql[] =
-	    "SELECT " EVENT_NEW_COLUMNS ", handouts, taken_epoch, payload\n"
-	    "FROM events JOIN event_payloads USING (sequence) WHERE sequence = ?1";
+		"SELECT " EVENT_NEW_COLUMNS ", handouts, taken_epoch, payload\n"
+		"FROM events JOIN event_payloads USING (sequence) WHERE sequence = ?1";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	int rc = thaw_query_begin(&query, store, sql, err);
@@ -173,7 +173,7 @@ static int event_find(struct thaw_store *store, const char *id, bool taken, int6
 		      struct thaw_error *err)
 {
 	static const char sql[] =
-	    "SELECT sequence, coalesce(taken_epoch, 0) FROM events WHERE id = ?1";
+		"SELECT sequence, coalesce(taken_epoch, 0) FROM events WHERE id = ?1";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	int rc = thaw_query_begin(&query, store, sql, err);
@@ -224,8 +224,8 @@ int thaw_events_retry(struct thaw_store *store, const char *id, int64_t due_ms, 
 		      struct thaw_error *err)
 {
 	static const char sql[] =
-	    "UPDATE events SET due_ms = ?1, attempt = ?2, taken_epoch = NULL\n"
-	    "WHERE sequence = ?3";
+		"UPDATE events SET due_ms = ?1, attempt = ?2, taken_epoch = NULL\n"
+		"WHERE sequence = ?3";
 	cleanup_store_scope struct thaw_store_scope scope = THAW_STORE_SCOPE_NONE;
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 	int64_t sequence = 0;

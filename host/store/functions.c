@@ -15,14 +15,14 @@
 #define ITEM_TABLES "functions JOIN versions ON function_id = id"
 
 static const struct thaw_field item_fields[] = {
-    {THAW_FIELD_INT, offsetof(struct thaw_function_item, function.id)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_function_item, function.account)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_function_item, function.name)},
-    {THAW_FIELD_INT, offsetof(struct thaw_function_item, function.next_version)},
-    {THAW_FIELD_INT_OR_NULL, offsetof(struct thaw_function_item, function.reserved)},
-    {THAW_FIELD_JSON, offsetof(struct thaw_function_item, function.tags)},
-    {THAW_FIELD_INT, offsetof(struct thaw_function_item, function.created_ms)},
-    THAW_VERSION_FIELDS(offsetof(struct thaw_function_item, version)),
+	{THAW_FIELD_INT, offsetof(struct thaw_function_item, function.id)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_function_item, function.account)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_function_item, function.name)},
+	{THAW_FIELD_INT, offsetof(struct thaw_function_item, function.next_version)},
+	{THAW_FIELD_INT_OR_NULL, offsetof(struct thaw_function_item, function.reserved)},
+	{THAW_FIELD_JSON, offsetof(struct thaw_function_item, function.tags)},
+	{THAW_FIELD_INT, offsetof(struct thaw_function_item, function.created_ms)},
+	THAW_VERSION_FIELDS(offsetof(struct thaw_function_item, version)),
 };
 
 static const struct thaw_record item_record = THAW_RECORD(struct thaw_function_item, item_fields);
@@ -41,9 +41,9 @@ static int function_insert(struct thaw_store *store, const struct thaw_function_
 			   int64_t *id, struct thaw_error *err)
 {
 	static const char sql[] =
-	    "INSERT INTO functions (account, name, next_version, reserved, tags, created_ms)\n"
-	    "VALUES (?1, ?2, coalesce((SELECT next_version FROM retired_functions\n"
-	    "WHERE account = ?1 AND name = ?2), 1), ?3, ?4, ?5)";
+		"INSERT INTO functions (account, name, next_version, reserved, tags, created_ms)\n"
+		"VALUES (?1, ?2, coalesce((SELECT next_version FROM retired_functions\n"
+		"WHERE account = ?1 AND name = ?2), 1), ?3, ?4, ?5)";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	int rc = thaw_query_begin(&query, store, sql, err);

@@ -18,17 +18,17 @@
 	"AND (?2 IS NULL OR EXISTS (SELECT 1 FROM json_each(l.architectures) WHERE value = ?2))"
 
 static const struct thaw_field layer_fields[] = {
-    {THAW_FIELD_TEXT, offsetof(struct thaw_layer_version, account)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_layer_version, name)},
-    {THAW_FIELD_INT, offsetof(struct thaw_layer_version, number)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_layer_version, description)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_layer_version, license)},
-    {THAW_FIELD_JSON_LIST, offsetof(struct thaw_layer_version, runtimes)},
-    {THAW_FIELD_JSON_LIST, offsetof(struct thaw_layer_version, architectures)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_layer_version, code_digest)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_layer_version, code_sha256)},
-    {THAW_FIELD_INT, offsetof(struct thaw_layer_version, code_size)},
-    {THAW_FIELD_INT, offsetof(struct thaw_layer_version, created_ms)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_layer_version, account)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_layer_version, name)},
+	{THAW_FIELD_INT, offsetof(struct thaw_layer_version, number)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_layer_version, description)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_layer_version, license)},
+	{THAW_FIELD_JSON_LIST, offsetof(struct thaw_layer_version, runtimes)},
+	{THAW_FIELD_JSON_LIST, offsetof(struct thaw_layer_version, architectures)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_layer_version, code_digest)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_layer_version, code_sha256)},
+	{THAW_FIELD_INT, offsetof(struct thaw_layer_version, code_size)},
+	{THAW_FIELD_INT, offsetof(struct thaw_layer_version, created_ms)},
 };
 
 static const struct thaw_record layer_record = THAW_RECORD(struct thaw_layer_version, layer_fields);
@@ -66,7 +66,7 @@ static int layer_number(struct thaw_store *store, const struct thaw_layer_versio
 			int64_t *number, struct thaw_error *err)
 {
 	static const char sql[] =
-	    "SELECT next_number - 1 FROM layers WHERE account = ?1 AND name = ?2";
+		"SELECT next_number - 1 FROM layers WHERE account = ?1 AND name = ?2";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	int rc = thaw_query_begin(&query, store, sql, err);
@@ -139,11 +139,11 @@ int thaw_layers_list(struct thaw_store *store, const char *account,
 		     struct thaw_layer_version **list, size_t *count, struct thaw_error *err)
 {
 	static const char sql[] =
-	    "SELECT " LAYER_COLUMNS " FROM layer_versions AS outermost\n"
-	    "WHERE account = ?3 AND name > ?4 AND number = (SELECT max(l.number)\n"
-	    "FROM layer_versions AS l WHERE l.account = outermost.account\n"
-	    "AND l.name = outermost.name AND " LAYER_COMPATIBLE ")\n"
-	    "ORDER BY name LIMIT ?5";
+		"SELECT " LAYER_COLUMNS " FROM layer_versions AS outermost\n"
+		"WHERE account = ?3 AND name > ?4 AND number = (SELECT max(l.number)\n"
+		"FROM layer_versions AS l WHERE l.account = outermost.account\n"
+		"AND l.name = outermost.name AND " LAYER_COMPATIBLE ")\n"
+		"ORDER BY name LIMIT ?5";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	int rc = thaw_query_begin(&query, store, sql, err);

@@ -14,19 +14,19 @@
 #define POLICY_STATEMENTS_MAX THAW_STORE_PAGE_MAX
 
 static const struct thaw_field statement_fields[] = {
-    {THAW_FIELD_TEXT, offsetof(struct thaw_policy_statement, id)},
-    {THAW_FIELD_JSON, offsetof(struct thaw_policy_statement, statement)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_policy_statement, id)},
+	{THAW_FIELD_JSON, offsetof(struct thaw_policy_statement, statement)},
 };
 
 static const struct thaw_record statement_record =
-    THAW_RECORD(struct thaw_policy_statement, statement_fields);
+	THAW_RECORD(struct thaw_policy_statement, statement_fields);
 
 struct policy_head {
 	char *revision_id;
 };
 
 static const struct thaw_field head_fields[] = {
-    {THAW_FIELD_TEXT, offsetof(struct policy_head, revision_id)},
+	{THAW_FIELD_TEXT, offsetof(struct policy_head, revision_id)},
 };
 
 static const struct thaw_record head_record = THAW_RECORD(struct policy_head, head_fields);
@@ -100,8 +100,8 @@ static int statement_insert(struct thaw_store *store, int64_t function_id, const
 			    const struct thaw_policy_statement *statement, struct thaw_error *err)
 {
 	static const char sql[] =
-	    "INSERT INTO policy_statements (function_id, qualifier, statement_id, statement)\n"
-	    "VALUES (?1, ?2, ?3, ?4)";
+		"INSERT INTO policy_statements (function_id, qualifier, statement_id, statement)\n"
+		"VALUES (?1, ?2, ?3, ?4)";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	int rc = thaw_query_begin(&query, store, sql, err);

@@ -12,16 +12,16 @@
 	"function_id, qualifier, requested, status, status_reason, last_modified_ms"
 
 static const struct thaw_field provisioned_fields[] = {
-    {THAW_FIELD_INT, offsetof(struct thaw_provisioned, function_id)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_provisioned, qualifier)},
-    {THAW_FIELD_INT, offsetof(struct thaw_provisioned, requested)},
-    {THAW_FIELD_TEXT, offsetof(struct thaw_provisioned, status)},
-    {THAW_FIELD_TEXT_OR_NULL, offsetof(struct thaw_provisioned, status_reason)},
-    {THAW_FIELD_INT, offsetof(struct thaw_provisioned, last_modified_ms)},
+	{THAW_FIELD_INT, offsetof(struct thaw_provisioned, function_id)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_provisioned, qualifier)},
+	{THAW_FIELD_INT, offsetof(struct thaw_provisioned, requested)},
+	{THAW_FIELD_TEXT, offsetof(struct thaw_provisioned, status)},
+	{THAW_FIELD_TEXT_OR_NULL, offsetof(struct thaw_provisioned, status_reason)},
+	{THAW_FIELD_INT, offsetof(struct thaw_provisioned, last_modified_ms)},
 };
 
 static const struct thaw_record provisioned_record =
-    THAW_RECORD(struct thaw_provisioned, provisioned_fields);
+	THAW_RECORD(struct thaw_provisioned, provisioned_fields);
 
 void thaw_provisioned_clear(struct thaw_provisioned *provisioned)
 {
@@ -172,7 +172,7 @@ int thaw_provisioned_delete(struct thaw_store *store, int64_t function_id, const
 			    struct thaw_error *err)
 {
 	static const char sql[] =
-	    "DELETE FROM provisioned WHERE function_id = ?1 AND qualifier = ?2";
+		"DELETE FROM provisioned WHERE function_id = ?1 AND qualifier = ?2";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	int rc = thaw_query_begin(&query, store, sql, err);

@@ -10,14 +10,14 @@ int thaw_qualifier_check(struct thaw_store *store, int64_t function_id, const ch
 			 struct thaw_error *err)
 {
 	static const char version[] =
-	    "SELECT 1 FROM versions WHERE function_id = ?1 AND CAST(version AS TEXT) = ?2";
+		"SELECT 1 FROM versions WHERE function_id = ?1 AND CAST(version AS TEXT) = ?2";
 	static const char alias[] = "SELECT 1 FROM aliases WHERE function_id = ?1 AND name = ?2";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	bool latest = !*qualifier || strcmp(qualifier, "$LATEST") == 0;
 	/* Version 0 is called $LATEST and nothing else. */
-	bool number =
-	    latest || (strspn(qualifier, "0123456789") == strlen(qualifier) && *qualifier != '0');
+	bool number = latest ||
+		      (strspn(qualifier, "0123456789") == strlen(qualifier) && *qualifier != '0');
 	int rc = thaw_query_begin(&query, store, number ? version : alias, err);
 	if (rc < 0)
 		return rc;
@@ -34,9 +34,9 @@ int thaw_qualifier_drop(struct thaw_store *store, int64_t function_id, const cha
 {
 	/* An alias made later under the same name must not have the policy of this one. */
 	static const char *const tables[] = {
-	    "DELETE FROM policies WHERE function_id = ?1 AND qualifier = ?2",
-	    "DELETE FROM event_configs WHERE function_id = ?1 AND qualifier = ?2",
-	    "DELETE FROM provisioned WHERE function_id = ?1 AND qualifier = ?2",
+		"DELETE FROM policies WHERE function_id = ?1 AND qualifier = ?2",
+		"DELETE FROM event_configs WHERE function_id = ?1 AND qualifier = ?2",
+		"DELETE FROM provisioned WHERE function_id = ?1 AND qualifier = ?2",
 	};
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {

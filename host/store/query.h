@@ -49,7 +49,7 @@ int thaw_query_run(struct thaw_query *query, struct thaw_error *err);
 
 /* Runs it; changing no row is -ENOENT with the message given. */
 int thaw_query_run_one(struct thaw_query *query, struct thaw_error *err, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+	__attribute__((format(printf, 3, 4)));
 
 int64_t thaw_query_number(const struct thaw_query *query, int column);
 
@@ -98,7 +98,7 @@ int thaw_record_read(const struct thaw_record *record, struct thaw_query *query,
 /* The one row of a query; none is -ENOENT with the message given. `item` may be NULL. */
 int thaw_record_get(const struct thaw_record *record, struct thaw_query *query, void *item,
 		    struct thaw_error *err, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+	__attribute__((format(printf, 5, 6)));
 
 /* The number of rows to ask for to know if there are more. -EINVAL for an improper limit. */
 int thaw_query_limit(struct thaw_query *query, size_t limit, struct thaw_error *err);

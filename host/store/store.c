@@ -94,7 +94,7 @@ int thaw_store_statement(struct thaw_store *store, const char *sql, sqlite3_stmt
 
 	for (size_t tried = 0; tried < THAW_STORE_STATEMENTS; tried++) {
 		struct thaw_store_statement *kept =
-		    &store->statements[(at + tried) % THAW_STORE_STATEMENTS];
+			&store->statements[(at + tried) % THAW_STORE_STATEMENTS];
 		if (!kept->sql) {
 			int code = sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT,
 						      &kept->statement, NULL);
@@ -128,7 +128,7 @@ static int store_ask(struct thaw_store *store, const char *sql, char *answer, si
 	if (code == SQLITE_OK)
 		code = sqlite3_step(statement);
 	const char *text =
-	    code == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : "";
+		code == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : "";
 	snprintf(answer, size, "%s", text ? text : "");
 	int rc = code == SQLITE_ROW || code == SQLITE_DONE ? 0 : thaw_store_error(store, code, err);
 	sqlite3_finalize(statement);
@@ -183,8 +183,8 @@ static int store_file(struct thaw_store *store, const char *name, int *fd, struc
 	struct stat st;
 
 	/* Nothing may block on a pipe in the file's place. */
-	*fd =
-	    openat(store->dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	*fd = openat(store->dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
+		     0600);
 	if (*fd < 0 || fstat(*fd, &st) < 0)
 		return thaw_error_errno(err, errno, "opening \"%s\" in the data directory", name);
 	if (!S_ISREG(st.st_mode))
@@ -236,7 +236,7 @@ static int store_connect(struct thaw_store *store, struct thaw_error *err)
 		return thaw_error_errno(err, errno, "writing the data directory");
 	int code = sqlite3_open_v2(store->path, &store->db,
 				   SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
-				       SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE,
+					   SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE,
 				   NULL);
 	if (code != SQLITE_OK)
 		return thaw_store_error(store, code, err);
@@ -283,8 +283,9 @@ static int store_set_up(struct thaw_store *store, struct thaw_error *err)
 
 	int rc = store_ask(store, "PRAGMA journal_mode = WAL", mode, sizeof(mode), err);
 	if (rc == 0 && strcmp(mode, "wal") != 0)
-		return thaw_error_set(
-		    err, EIO, "\"%s\": its file system cannot hold a write-ahead log", store->path);
+		return thaw_error_set(err, EIO,
+				      "\"%s\": its file system cannot hold a write-ahead log",
+				      store->path);
 	snprintf(limit, sizeof(limit), "PRAGMA journal_size_limit = %d", STORE_WAL_LIMIT);
 	if (rc == 0)
 		rc = store_run(store, limit, err);
@@ -507,7 +508,7 @@ int thaw_uuid_make(char uuid[THAW_UUID_TEXT], struct thaw_error *err)
 	raw[8] = (uint8_t)(0x80 | (raw[8] & 0x3f));
 	char *to = uuid;
 	for (int i = 0; i < 16; i++)
-		to +=
-		    sprintf(to, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", raw[i]);
+		to += sprintf(to, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+			      raw[i]);
 	return 0;
 }

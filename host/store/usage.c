@@ -66,10 +66,10 @@ int thaw_usage_account(struct thaw_store *store, const char *account, struct tha
 		       struct thaw_error *err)
 {
 	static const char sql[] =
-	    "SELECT (SELECT count(*) FROM functions WHERE account = ?1),\n"
-	    "(SELECT coalesce(sum(code_size), 0) FROM functions JOIN versions\n"
-	    "ON function_id = id WHERE account = ?1) +\n"
-	    "(SELECT coalesce(sum(code_size), 0) FROM layer_versions WHERE account = ?1)";
+		"SELECT (SELECT count(*) FROM functions WHERE account = ?1),\n"
+		"(SELECT coalesce(sum(code_size), 0) FROM functions JOIN versions\n"
+		"ON function_id = id WHERE account = ?1) +\n"
+		"(SELECT coalesce(sum(code_size), 0) FROM layer_versions WHERE account = ?1)";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	int rc = thaw_query_begin(&query, store, sql, err);

@@ -13,7 +13,7 @@
 static const struct thaw_field version_fields[] = {THAW_VERSION_FIELDS(0)};
 
 static const struct thaw_record version_record =
-    THAW_RECORD(struct thaw_version_record, version_fields);
+	THAW_RECORD(struct thaw_version_record, version_fields);
 
 #define cleanup_version __attribute__((cleanup(thaw_version_clear)))
 
@@ -52,9 +52,9 @@ int thaw_version_insert(struct thaw_store *store, int64_t function_id, int64_t n
 			const struct thaw_version_record *version, struct thaw_error *err)
 {
 	static const char sql[] =
-	    "INSERT INTO versions (" THAW_VERSION_COLUMNS ")\n"
-	    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, "
-	    "?17)";
+		"INSERT INTO versions (" THAW_VERSION_COLUMNS ")\n"
+		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, "
+		"?17)";
 
 	return version_write(store, sql, function_id, number, version, err);
 }
@@ -63,12 +63,12 @@ static int version_replace(struct thaw_store *store, int64_t function_id, int64_
 			   const struct thaw_version_record *version, struct thaw_error *err)
 {
 	static const char sql[] =
-	    "UPDATE versions SET config = ?3, description = ?4, code_digest = ?5, "
-	    "code_sha256 = ?6, code_size = ?7, layer_digests = ?8, revision_id = ?9, "
-	    "state = ?10, state_reason = ?11, state_reason_code = ?12, "
-	    "last_update_status = ?13, last_update_reason = ?14, "
-	    "last_update_reason_code = ?15, last_modified_ms = ?16, snapshot = ?17\n"
-	    "WHERE function_id = ?1 AND version = ?2";
+		"UPDATE versions SET config = ?3, description = ?4, code_digest = ?5, "
+		"code_sha256 = ?6, code_size = ?7, layer_digests = ?8, revision_id = ?9, "
+		"state = ?10, state_reason = ?11, state_reason_code = ?12, "
+		"last_update_status = ?13, last_update_reason = ?14, "
+		"last_update_reason_code = ?15, last_modified_ms = ?16, snapshot = ?17\n"
+		"WHERE function_id = ?1 AND version = ?2";
 
 	return version_write(store, sql, function_id, number, version, err);
 }
@@ -157,7 +157,7 @@ static int version_number(struct thaw_store *store, int64_t function_id, int64_t
 {
 	static const char ask[] = "SELECT next_version FROM functions WHERE id = ?1";
 	static const char add[] =
-	    "UPDATE functions SET next_version = next_version + 1 WHERE id = ?1";
+		"UPDATE functions SET next_version = next_version + 1 WHERE id = ?1";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	int rc = thaw_query_begin(&query, store, take ? add : ask, err);
@@ -239,8 +239,8 @@ static int version_pointed_at(struct thaw_store *store, int64_t function_id, int
 			      struct thaw_error *err)
 {
 	static const char sql[] =
-	    "SELECT 1 FROM aliases\n"
-	    "WHERE function_id = ?1 AND (version = ?2 OR second_version = ?2)";
+		"SELECT 1 FROM aliases\n"
+		"WHERE function_id = ?1 AND (version = ?2 OR second_version = ?2)";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	int rc = thaw_query_begin(&query, store, sql, err);
@@ -343,9 +343,9 @@ int thaw_versions_unfinished(struct thaw_store *store, int64_t after_function, i
 			     struct thaw_error *err)
 {
 	static const char sql[] =
-	    "SELECT " THAW_VERSION_COLUMNS " FROM versions\n"
-	    "WHERE (state = 'Pending' OR last_update_status = 'InProgress')\n"
-	    "AND (function_id, version) > (?1, ?2) ORDER BY function_id, version LIMIT ?3";
+		"SELECT " THAW_VERSION_COLUMNS " FROM versions\n"
+		"WHERE (state = 'Pending' OR last_update_status = 'InProgress')\n"
+		"AND (function_id, version) > (?1, ?2) ORDER BY function_id, version LIMIT ?3";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
 	int rc = thaw_query_begin(&query, store, sql, err);

@@ -21,8 +21,8 @@ struct thaw_version_record {
 	int64_t code_size;   /* of the archive, bytes */
 	char *layer_digests; /* JSON list: drives with its layers, which the layers may outlive */
 	char *revision_id;
-	char *state;              /* Pending, Active, Inactive, Failed */
-	char *state_reason;       /* this and all that follow: or NULL */
+	char *state;        /* Pending, Active, Inactive, Failed */
+	char *state_reason; /* this and all that follow: or NULL */
 	char *state_reason_code;
 	char *last_update_status; /* Successful, Failed, InProgress: never NULL */
 	char *last_update_reason;

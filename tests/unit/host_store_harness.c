@@ -67,22 +67,22 @@ const char *store_path(const struct store_fixture *f, const char *name)
 struct thaw_function_item store_item(const char *account, const char *name)
 {
 	return (struct thaw_function_item){
-	    .function = {.account = (char *)account,
-			 .name = (char *)name,
-			 .reserved = THAW_STORE_UNSET,
-			 .tags = (char *)"{}",
-			 .created_ms = 1000},
-	    .version = {.config = (char *)"{\"MemorySize\":128}",
-			.description = (char *)"",
-			.code_digest = (char *)"digest",
-			.code_sha256 = (char *)"sha",
-			.code_size = 100,
-			.layer_digests = (char *)"[]",
-			.state = (char *)"Pending",
-			.state_reason = (char *)"The function is being created.",
-			.state_reason_code = (char *)"Creating",
-			.last_update_status = (char *)"Successful",
-			.last_modified_ms = 1000},
+		.function = {.account = (char *)account,
+			     .name = (char *)name,
+			     .reserved = THAW_STORE_UNSET,
+			     .tags = (char *)"{}",
+			     .created_ms = 1000},
+		.version = {.config = (char *)"{\"MemorySize\":128}",
+			    .description = (char *)"",
+			    .code_digest = (char *)"digest",
+			    .code_sha256 = (char *)"sha",
+			    .code_size = 100,
+			    .layer_digests = (char *)"[]",
+			    .state = (char *)"Pending",
+			    .state_reason = (char *)"The function is being created.",
+			    .state_reason_code = (char *)"Creating",
+			    .last_update_status = (char *)"Successful",
+			    .last_modified_ms = 1000},
 	};
 }
 

@@ -97,12 +97,12 @@ static void test_pages(void **state)
 
 	assert_int_equal(thaw_accounts_list(f->store, NULL, 0, &list, &count, ERR), -EINVAL);
 	assert_int_equal(
-	    thaw_accounts_list(f->store, NULL, THAW_STORE_PAGE_MAX + 1, &list, &count, ERR),
-	    -EINVAL);
+		thaw_accounts_list(f->store, NULL, THAW_STORE_PAGE_MAX + 1, &list, &count, ERR),
+		-EINVAL);
 	assert_int_equal(thaw_accounts_list(f->store, NULL, (size_t)-1, &list, &count, ERR),
 			 -EINVAL);
 	assert_int_equal(
-	    thaw_accounts_list(f->store, NULL, THAW_STORE_PAGE_MAX, &list, &count, ERR), 0);
+		thaw_accounts_list(f->store, NULL, THAW_STORE_PAGE_MAX, &list, &count, ERR), 0);
 	assert_int_equal(count, 2);
 	thaw_accounts_free(list, count);
 

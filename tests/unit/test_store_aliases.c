@@ -324,8 +324,8 @@ static void test_function_goes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_store(test_aliases), with_store(test_list),
-		with_store(test_policies), with_store(test_event_configs),
+		with_store(test_aliases),     with_store(test_list),
+		with_store(test_policies),    with_store(test_event_configs),
 		with_store(test_provisioned), with_store(test_function_goes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -235,7 +235,7 @@ static void test_in_scope(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_store(test_round), with_store(test_refused), with_store(test_functions),
+		with_store(test_round),   with_store(test_refused),  with_store(test_functions),
 		with_store(test_restart), with_store(test_in_scope),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -222,13 +222,13 @@ static void test_list(void **state)
 	}
 	store_function(f->store, OTHER, "f");
 	assert_int_equal(
-	    thaw_functions_list(f->store, ACCOUNT, false, NULL, 0, 10, &list, &count, ERR), 0);
+		thaw_functions_list(f->store, ACCOUNT, false, NULL, 0, 10, &list, &count, ERR), 0);
 	assert_int_equal(count, 10);
 	assert_string_equal(list[3].function.name, "f3");
 	assert_int_equal(list[3].version.version, 0);
 	thaw_function_items_free(list, count);
 	assert_int_equal(
-	    thaw_functions_list(f->store, ACCOUNT, false, "f3", 0, 5, &list, &count, ERR), 1);
+		thaw_functions_list(f->store, ACCOUNT, false, "f3", 0, 5, &list, &count, ERR), 1);
 	assert_string_equal(list[0].function.name, "f4");
 	thaw_function_items_free(list, count);
 	/* All versions, one at a time: 15 items, in order. */
@@ -307,8 +307,8 @@ static void test_reserved_and_tags(void **state)
 
 	assert_ok(thaw_functions_set_reserved(f->store, a, 0, ERR));
 	assert_ok(thaw_functions_set_reserved(f->store, b, 7, ERR));
-	assert_ok(
-	    thaw_functions_set_reserved(f->store, store_function(f->store, OTHER, "c"), 99, ERR));
+	assert_ok(thaw_functions_set_reserved(f->store, store_function(f->store, OTHER, "c"), 99,
+					      ERR));
 	assert_ok(thaw_functions_reserved_sum(f->store, ACCOUNT, 0, &sum, ERR));
 	assert_int_equal(sum, 7);
 	assert_ok(thaw_functions_reserved_sum(f->store, ACCOUNT, b, &sum, ERR));

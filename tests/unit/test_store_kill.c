@@ -37,12 +37,12 @@ static int child_enqueue(struct thaw_store *store, int64_t function, int64_t num
 	snprintf(id, sizeof(id), "%lld", (long long)number);
 	memset(payload, (int)number, sizeof(payload));
 	struct thaw_event event = {
-	    .id = id,
-	    .account = (char *)ACCOUNT,
-	    .function_id = function,
-	    .qualifier = (char *)"",
-	    .due_ms = number,
-	    .payload = {.data = payload, .size = (size_t)number * 37 % sizeof(payload)}};
+		.id = id,
+		.account = (char *)ACCOUNT,
+		.function_id = function,
+		.qualifier = (char *)"",
+		.due_ms = number,
+		.payload = {.data = payload, .size = (size_t)number * 37 % sizeof(payload)}};
 	int rc = thaw_events_enqueue(store, &event, NULL);
 	if (rc == 0)
 		say(fd, 'E', number);

@@ -107,7 +107,8 @@ static void test_lists(void **state)
 	assert_int_equal(list[0].number, 2);
 	thaw_layer_versions_free(list, count);
 	assert_int_equal(
-	    thaw_layers_list_versions(f->store, ACCOUNT, "b", NULL, 2, 1, &list, &count, ERR), 0);
+		thaw_layers_list_versions(f->store, ACCOUNT, "b", NULL, 2, 1, &list, &count, ERR),
+		0);
 	assert_int_equal(list[0].number, 1);
 	thaw_layer_versions_free(list, count);
 	assert_int_equal(thaw_layers_list_versions(f->store, ACCOUNT, "b", &python,

@@ -202,10 +202,10 @@ static void test_foreign(void **state)
 }
 
 static const char *const migrations[] = {
-    "CREATE TABLE one (x INTEGER NOT NULL) STRICT; INSERT INTO one VALUES (1);",
-    "ALTER TABLE one ADD COLUMN y TEXT; UPDATE one SET y = 'y';",
-    "CREATE TABLE two (x INTEGER REFERENCES one); INSERT INTO nothing VALUES (1);",
-    "CREATE TABLE two (x INTEGER) STRICT;",
+	"CREATE TABLE one (x INTEGER NOT NULL) STRICT; INSERT INTO one VALUES (1);",
+	"ALTER TABLE one ADD COLUMN y TEXT; UPDATE one SET y = 'y';",
+	"CREATE TABLE two (x INTEGER REFERENCES one); INSERT INTO nothing VALUES (1);",
+	"CREATE TABLE two (x INTEGER) STRICT;",
 };
 
 static void test_migrations(void **state)
@@ -238,11 +238,11 @@ static void test_migrations(void **state)
 static void test_migration_killed(void **state)
 {
 	static const char *const slow[] = {
-	    "CREATE TABLE n (x INTEGER NOT NULL, y BLOB) STRICT;"
-	    "INSERT INTO n WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c\n"
-	    "WHERE x < 3000) SELECT x, zeroblob(1000) FROM c;",
-	    "INSERT INTO n SELECT x + 3000, y FROM n;",
-	    "UPDATE n SET x = -x;",
+		"CREATE TABLE n (x INTEGER NOT NULL, y BLOB) STRICT;"
+		"INSERT INTO n WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c\n"
+		"WHERE x < 3000) SELECT x, zeroblob(1000) FROM c;",
+		"INSERT INTO n SELECT x + 3000, y FROM n;",
+		"UPDATE n SET x = -x;",
 	};
 	struct store_fixture *f = *state;
 	const struct thaw_schema schema = {.migrations = slow, .count = 3};
@@ -351,7 +351,7 @@ static void test_bit_flips(void **state)
 		unlink(store_path(f, "thaw.db-shm"));
 		whole[at] ^= bit;
 		cleanup_close int copy =
-		    open(store_path(f, "thaw.db"), O_RDWR | O_CREAT | O_EXCL, 0600);
+			open(store_path(f, "thaw.db"), O_RDWR | O_CREAT | O_EXCL, 0600);
 		assert_int_equal(thaw_write_full(copy, whole, (size_t)st.st_size), 0);
 		whole[at] ^= bit;
 		struct thaw_store *store = NULL;
@@ -583,13 +583,13 @@ static void test_uuid(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_dir(test_modes), with_dir(test_odd_files),
+		with_dir(test_modes),       with_dir(test_odd_files),
 		with_dir(test_two_openers), with_dir(test_epochs),
-		with_dir(test_newer), with_dir(test_foreign),
-		with_dir(test_migrations), with_dir(test_migration_killed),
-		with_dir(test_damaged), with_dir(test_bit_flips),
-		with_dir(test_full_disk), with_dir(test_small_disk),
-		with_dir(test_scopes), cmocka_unit_test(test_uuid),
+		with_dir(test_newer),       with_dir(test_foreign),
+		with_dir(test_migrations),  with_dir(test_migration_killed),
+		with_dir(test_damaged),     with_dir(test_bit_flips),
+		with_dir(test_full_disk),   with_dir(test_small_disk),
+		with_dir(test_scopes),      cmocka_unit_test(test_uuid),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

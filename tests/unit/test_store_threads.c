@@ -81,7 +81,7 @@ static void test_updates(void **state)
 	assert_ok(thaw_versions_update(f->store, id, &first, NULL, NULL, ERR));
 	for (int i = 0; i < THREADS; i++) {
 		workers[i] = (struct worker){
-		    .store = f->store, .function = id, .number = i, .failures = &failures};
+			.store = f->store, .function = id, .number = i, .failures = &failures};
 		assert_int_equal(pthread_create(&threads[i], NULL, updater, &workers[i]), 0);
 	}
 	for (int i = 0; i < THREADS; i++) {
@@ -167,9 +167,10 @@ static void test_events(void **state)
 	int64_t id = store_function(f->store, ACCOUNT, "web");
 	for (int i = 0; i < THREADS; i++) {
 		workers[i] = (struct worker){
-		    .store = f->store, .function = id, .number = i / 2, .failures = &failures};
+			.store = f->store, .function = id, .number = i / 2, .failures = &failures};
 		assert_int_equal(
-		    pthread_create(&threads[i], NULL, i % 2 ? consumer : producer, &workers[i]), 0);
+			pthread_create(&threads[i], NULL, i % 2 ? consumer : producer, &workers[i]),
+			0);
 	}
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
