@@ -6,9 +6,10 @@
  *
  * A function that changes something has it on the disk when it returns 0 (write-ahead log,
  * synchronous=FULL), survives kill -9 and loss of power, and has changed nothing when it returns
- * an error. (But for -EIO: whether a disk that failed to sync kept what it was given, only the
- * next start shows.) Every function is safe from any thread: one connection behind one mutex. Numbers are
- * int64_t, times milliseconds since 1970 (names end in _ms) and the caller's; text is UTF-8.
+ * an error (but for -EIO: whether a disk that failed to sync kept what it was given, only the
+ * next start shows). Every function is safe from any thread: one connection behind one mutex.
+ * Numbers are int64_t, times milliseconds since 1970 (names end in _ms) and the caller's; text is
+ * UTF-8.
  *
  * Records are plain structs. What comes out of the store is owned by the struct, and freed by its
  * _clear function, which also makes it empty; lists by their _free function. What goes in stays
@@ -40,12 +41,11 @@ struct thaw_store;
 
 /*
  * Opens the store in the directory `path`, making both (0700, 0600) when missing (the directory's
- * parent must be there), and brings an
- * older database up to date. One process at a time: the second gets -EBUSY and is told the
- * first one's process id. The lock is an flock on DIR/lock and dies with its holder (and with
- * children that were forked without an exec). -ENOTSUP: a database of a newer version, or of
- * another program; -EPERM: the directory or a file in it belongs to another user, or
- * the directory is open to others; -EIO: damaged.
+ * parent must be there), and brings an older database up to date. One process at a time: the
+ * second gets -EBUSY and is told the first one's process id. The lock is an flock on DIR/lock and
+ * dies with its holder (and with children that were forked without an exec). -ENOTSUP: a database
+ * of a newer version, or of another program; -EPERM: the directory or a file in it belongs to
+ * another user, or the directory is open to others; -EIO: damaged.
  */
 int thaw_store_open(struct thaw_store **store, const char *path, struct thaw_error *err);
 

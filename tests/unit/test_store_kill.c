@@ -5,6 +5,7 @@
  * finished comes back, and what it was at is there whole or not at all.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -171,7 +172,11 @@ static void test_kill(void **state)
 		if (pid == 0)
 			child(f->dir, function, first, fds[1]);
 		close(fds[1]);
-		usleep((useconds_t)(rand() % 40000));
+		/* One in five may die while it opens the store, the others at work. */
+		struct pollfd said = {.fd = fds[0], .events = POLLIN};
+		if (i % 5)
+			assert_int_equal(poll(&said, 1, 30000), 1);
+		usleep((useconds_t)(rand() % 30000));
 		kill(pid, SIGKILL);
 		int status = 0;
 		waitpid(pid, &status, 0);
@@ -193,7 +198,7 @@ static void test_kill(void **state)
 	}
 	print_message("%d kills, %d events accepted, %d wait, %lld versions\n", KILLS, spoke,
 		      waiting, (long long)books.published);
-	assert_true(spoke > KILLS);
+	assert_true(spoke >= KILLS * 4 / 5);
 }
 
 int main(void)
