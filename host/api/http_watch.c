@@ -225,7 +225,7 @@ unsigned int http_watch_end(struct thaw_http_server *server, bool all)
 static bool is_slow(const struct thaw_http_config *config, uint64_t ns, uint64_t moved)
 {
 	uint64_t allowed = (uint64_t)config->grace_ms * NS_PER_MS;
-	uint64_t ns_per_kib = 1024u * 1000000000u / config->rate_min;
+	uint64_t ns_per_kib = UINT64_C(1024) * 1000000000u / config->rate_min;
 
 	return ns > allowed && (ns - allowed) / ns_per_kib > moved / 1024;
 }
