@@ -53,8 +53,8 @@ int thaw_object_object(const struct thaw_object *object, const char *name,
  * json_array_* and json_object_* read them. */
 int thaw_object_strings(const struct thaw_object *object, const char *name,
 			enum thaw_presence presence, size_t min, size_t max, const json_t **list);
-int thaw_object_map(const struct thaw_object *object, const char *name,
-		    enum thaw_presence presence, size_t max, const json_t **map);
+int thaw_object_map(const struct thaw_object *object, const char *name, enum thaw_presence presence,
+		    size_t max, const json_t **map);
 /* Base64 (RFC 4648, 4: padded, nothing else in it), at most `max` bytes. The caller frees *data. */
 int thaw_object_blob(const struct thaw_object *object, const char *name,
 		     enum thaw_presence presence, size_t max, uint8_t **data, size_t *size);

@@ -18,9 +18,9 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 
-#define NS_PER_MS 1000000u
+#define NS_PER_MS    1000000u
 #define WATCH_EVENTS 64
-#define WATCH_WAKE UINT64_MAX
+#define WATCH_WAKE   UINT64_MAX
 
 static void address_key(const struct sockaddr *address, uint8_t key[16])
 {
@@ -94,8 +94,8 @@ static void connection_phase(struct http_connection *c, enum http_phase phase)
 	c->base = 0;
 	if (phase == HTTP_PHASE_IDLE || phase == HTTP_PHASE_SEND || phase == HTTP_PHASE_STREAM) {
 		connection_info(c->fd, &info);
-		c->base = phase == HTTP_PHASE_IDLE ? info.tcpi_bytes_received
-						   : info.tcpi_bytes_acked;
+		c->base =
+		    phase == HTTP_PHASE_IDLE ? info.tcpi_bytes_received : info.tcpi_bytes_acked;
 	}
 }
 
@@ -103,7 +103,7 @@ static void connection_open(struct thaw_http_server *server, struct MHD_Connecti
 			    void **context)
 {
 	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+	    MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 	int fd = info ? info->connect_fd : -1;
 	uint8_t key[16];
 

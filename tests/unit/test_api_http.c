@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP server against raw sockets: hostile heads, slow clients, late answers, streams, stops. */
+/* The HTTP server against raw sockets: hostile heads, slow clients, late answers, streams, stops.
+ */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -24,9 +25,9 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 
-#define TIME_MS    200 /* head, idle and grace in the tests of times */
-#define MANY       1500
-#define REPLY_MAX  (1u << 20)
+#define TIME_MS	  200 /* head, idle and grace in the tests of times */
+#define MANY	  1500
+#define REPLY_MAX (1u << 20)
 
 /* Threads that tests leave behind are joined at their end. */
 static pthread_t late_threads[4096];
@@ -99,8 +100,7 @@ static void *stream_answer(void *opaque)
 static void start_late(void *(*run)(void *), struct thaw_http_request *request)
 {
 	assert_int_equal(
-		pthread_create(&late_threads[atomic_fetch_add(&late_count, 1)], NULL, run, request),
-		0);
+	    pthread_create(&late_threads[atomic_fetch_add(&late_count, 1)], NULL, run, request), 0);
 }
 
 static void handle(void *opaque, struct thaw_http_request *request)
@@ -247,7 +247,8 @@ static void test_plain(void **state)
 	(void)state;
 	config_init(&config);
 	struct thaw_http_server *server = start(&config);
-	char *reply = ask(server, "GET /a%2Fb/c?x=%41&y HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+	char *reply =
+	    ask(server, "GET /a%2Fb/c?x=%41&y HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
 	assert_non_null(strstr(reply, "HTTP/1.1 200 "));
 	assert_non_null(strstr(reply, "x-amzn-RequestId: "));
 	assert_non_null(strstr(reply, "GET /a%2Fb/c ?x=%41&y 0 127.0.0.1 1"));
@@ -258,8 +259,9 @@ static void test_plain(void **state)
 	assert_non_null(strstr(reply, "OPTIONS * ? 0"));
 	reply = ask(server, "GET /x HTTP/1.0\r\n\r\n");
 	assert_non_null(strstr(reply, " 200 "));
-	reply = ask(server, "PUT /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
-			    "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n");
+	reply =
+	    ask(server, "PUT /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+			"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n");
 	assert_non_null(strstr(reply, "\r\n\r\nabcde"));
 	reply = ask(server, "GET /missing HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
 	assert_non_null(strstr(reply, " 404 "));
@@ -270,29 +272,29 @@ static void test_plain(void **state)
 static void test_malformed(void **state)
 {
 	static const char *const bad[] = {
-		"GET / HTTP/1.1\r\n\r\n",
-		"GET / HTTP/2.0\r\nHost: h\r\n\r\n",
-		"GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
-		"GET x HTTP/1.1\r\nHost: h\r\n\r\n",
-		"GET /\x80 HTTP/1.1\r\nHost: h\r\n\r\n",
-		"GET /#a HTTP/1.1\r\nHost: h\r\n\r\n",
-		"get / HTTP/1.1\r\nHost: h\r\n\r\n",
-		"GET / HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n",
-		"GET / HTTP/1.1\r\nHost: h\r\nA\x01: b\r\n\r\n",
-		"GET / HTTP/1.1\r\nHost: h\r\nA: b\x01\r\n\r\n",
-		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
-		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 1\r\n\r\na",
-		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
-		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\na",
-		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x1\r\n\r\na",
-		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
-		"0\r\n\r\n",
-		"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n",
-		"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-		"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-		"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-		"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+	    "GET / HTTP/1.1\r\n\r\n",
+	    "GET / HTTP/2.0\r\nHost: h\r\n\r\n",
+	    "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+	    "GET x HTTP/1.1\r\nHost: h\r\n\r\n",
+	    "GET /\x80 HTTP/1.1\r\nHost: h\r\n\r\n",
+	    "GET /#a HTTP/1.1\r\nHost: h\r\n\r\n",
+	    "get / HTTP/1.1\r\nHost: h\r\n\r\n",
+	    "GET / HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n",
+	    "GET / HTTP/1.1\r\nHost: h\r\nA\x01: b\r\n\r\n",
+	    "GET / HTTP/1.1\r\nHost: h\r\nA: b\x01\r\n\r\n",
+	    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+	    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
+	    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 1\r\n\r\na",
+	    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
+	    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\na",
+	    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x1\r\n\r\na",
+	    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+	    "0\r\n\r\n",
+	    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n",
+	    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+	    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+	    "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
 	};
 	struct thaw_http_config config;
 
@@ -340,14 +342,16 @@ static void test_sizes(void **state)
 		assert_true(figures.body_bytes == 0);
 		char *reply = get(fd, NULL);
 		/* A reset may overtake the words; an answer must be the right one. */
-		assert_true(!reply[0] || strstr(reply, " 431 ") || strstr(reply, " 400 ") || strstr(reply, " 413 "));
+		assert_true(!reply[0] || strstr(reply, " 431 ") || strstr(reply, " 400 ") ||
+			    strstr(reply, " 413 "));
 		close(fd);
 	}
 	/* A body at its limit and one past it; announced, chunked, and asked for first. */
 	char *reply = ask(server, "POST /small HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
 				  "Content-Length: 10\r\n\r\n0123456789");
 	assert_non_null(strstr(reply, "POST /small ? 10"));
-	reply = ask(server, "POST /small HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n0123456789a");
+	reply =
+	    ask(server, "POST /small HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n0123456789a");
 	assert_non_null(strstr(reply, " 413 "));
 	reply = ask(server, "POST /small HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 			    "b\r\n0123456789a\r\n0\r\n\r\n");
@@ -355,7 +359,9 @@ static void test_sizes(void **state)
 	reply = ask(server, "POST /small HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"
 			    "Content-Length: 11\r\n\r\n");
 	assert_non_null(strstr(reply, "HTTP/1.1 413 "));
-	reply = ask(server, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999999\r\n\r\n");
+	reply =
+	    ask(server,
+		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999999\r\n\r\n");
 	assert_true(strstr(reply, " 413 ") || strstr(reply, " 400 "));
 	int fd = dial(server);
 	put(fd, "POST /small HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"
@@ -452,11 +458,12 @@ static void test_slow(void **state)
 	took = drip(server, "GET / HTTP/1.1\r\nHost: h\r\nX: ", "a", &reply);
 	assert_in_range(took, TIME_MS - 20, 5 * TIME_MS);
 	assert_non_null(strstr(reply, " 408 "));
-	took = drip(server, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n", "a", &reply);
+	took = drip(server, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n", "a",
+		    &reply);
 	assert_in_range(took, TIME_MS - 20, 5 * TIME_MS);
 	assert_non_null(strstr(reply, " 408 "));
-	took = drip(server, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\na\r\n",
-		    &reply);
+	took = drip(server, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+		    "1\r\na\r\n", &reply);
 	assert_in_range(took, TIME_MS - 20, 5 * TIME_MS);
 	int fd = dial(server);
 	put(fd, "GET /x HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -477,7 +484,9 @@ static void test_slow(void **state)
 	assert_non_null(strstr(get(fd, NULL), " 200 "));
 	close(fd);
 	/* A handler may take longer than any of a client's times. */
-	reply = ask(server, "GET /late?x HTTP/1.1\r\nHost: h\r\nX-Wait-Ms: 900\r\nConnection: close\r\n\r\n");
+	reply =
+	    ask(server,
+		"GET /late?x HTTP/1.1\r\nHost: h\r\nX-Wait-Ms: 900\r\nConnection: close\r\n\r\n");
 	assert_non_null(strstr(reply, " 200 "));
 	late_join();
 	thaw_http_figures(server, &figures);
@@ -719,13 +728,13 @@ static void test_response(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_response),    cmocka_unit_test(test_plain),
-		cmocka_unit_test(test_malformed),   cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_body_memory), cmocka_unit_test(test_pipeline),
-		cmocka_unit_test(test_slow),        cmocka_unit_test(test_slow_reader),
-		cmocka_unit_test(test_stream),      cmocka_unit_test(test_gone),
-		cmocka_unit_test(test_limits),      cmocka_unit_test(test_many),
-		cmocka_unit_test(test_stop),        cmocka_unit_test(test_addresses),
+	    cmocka_unit_test(test_response),	cmocka_unit_test(test_plain),
+	    cmocka_unit_test(test_malformed),	cmocka_unit_test(test_sizes),
+	    cmocka_unit_test(test_body_memory), cmocka_unit_test(test_pipeline),
+	    cmocka_unit_test(test_slow),	cmocka_unit_test(test_slow_reader),
+	    cmocka_unit_test(test_stream),	cmocka_unit_test(test_gone),
+	    cmocka_unit_test(test_limits),	cmocka_unit_test(test_many),
+	    cmocka_unit_test(test_stop),	cmocka_unit_test(test_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
