@@ -214,32 +214,34 @@ static size_t take_arn(const char *text)
 	return n + sizeof(service) - 1;
 }
 
+/* "-east-1:" */
+static size_t take_region_end(const char *text)
+{
+	size_t word = text[0] == '-' ? span(text + 1, is_lower) : 0;
+
+	if (!word || text[1 + word] != '-' || !is_digit(text[2 + word]) || text[3 + word] != ':')
+		return 0;
+	return 4 + word;
+}
+
 static size_t take_region(const char *text)
 {
-	size_t n = strncmp(text, "eusc-", 5) == 0 ? 5 : 0;
+	size_t n = strncmp(text, "eusc-", 5) == 0 ? 5 : 0, partition = 0;
 
 	if (!is_lower(text[n]) || !is_lower(text[n + 1]))
 		return 0;
 	n += 2;
-	/* "-gov-", "-iso-", "-isob-": then a second word; else the only one. */
-	if (strncmp(text + n, "-gov-", 5) == 0)
-		n += 4;
-	else if (strncmp(text + n, "-iso-", 5) == 0)
-		n += 4;
-	else if (strncmp(text + n, "-iso", 4) == 0 && is_lower(text[n + 4]) && text[n + 5] == '-')
-		n += 5;
-	size_t word = text[n] == '-' ? span(text + n + 1, is_lower) : 0;
+	if (strncmp(text + n, "-gov", 4) == 0)
+		partition = 4;
+	else if (strncmp(text + n, "-iso", 4) == 0)
+		partition = is_lower(text[n + 4]) ? 5 : 4;
 	/* The same letters may be the word itself ("us-gov-1"). */
-	if (!word && n > 2) {
-		n = strncmp(text, "eusc-", 5) == 0 ? 7 : 2;
-		word = span(text + n + 1, is_lower);
+	size_t end = take_region_end(text + n + partition);
+	if (!end) {
+		partition = 0;
+		end = take_region_end(text + n);
 	}
-	if (!word)
-		return 0;
-	n += 1 + word;
-	if (text[n] != '-' || !is_digit(text[n + 1]) || text[n + 2] != ':')
-		return 0;
-	return n + 3;
+	return end ? n + partition + end : 0;
 }
 
 static size_t take_account(const char *text)
