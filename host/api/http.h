@@ -83,6 +83,7 @@ struct thaw_http_config {
 	unsigned int head_ms;  /* from the first byte, or the connection, to the head's end */
 	unsigned int idle_ms;  /* between two requests of a connection */
 	unsigned int grace_ms; /* see rate_min */
+	unsigned int watch_ms; /* between two looks at the times; 0: an eighth of the shortest */
 	size_t rate_min;       /* bytes a second, counted after grace_ms */
 	size_t head_max;
 	size_t body_max;    /* where the head hook says nothing else */

@@ -284,10 +284,11 @@ static void watch_times(struct thaw_http_server *server)
 {
 	static const char late[] = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n"
 				   "Connection: close\r\n\r\n";
-	uint64_t now = thaw_monotonic_ns();
 	bool begun;
 
 	pthread_mutex_lock(&server->lock);
+	/* Under the lock: no phase may have begun later than now. */
+	uint64_t now = thaw_monotonic_ns();
 	for (unsigned int i = 0; i < server->slots; i++) {
 		struct http_connection *c = &server->connections[i];
 		if (c->phase == HTTP_PHASE_NONE || !connection_overdue(server, c, now, &begun))
@@ -327,6 +328,8 @@ static unsigned int watch_tick(const struct thaw_http_config *config)
 {
 	unsigned int tick = config->head_ms;
 
+	if (config->watch_ms)
+		return config->watch_ms;
 	tick = config->idle_ms < tick ? config->idle_ms : tick;
 	tick = (config->grace_ms < tick ? config->grace_ms : tick) / 8;
 	return tick < 5 ? 5 : tick > 1000 ? 1000 : tick;

@@ -611,6 +611,49 @@ static void test_many(void **state)
 	thaw_http_stop(server, 1000);
 }
 
+static void *busy_client(void *opaque)
+{
+	static const char request[] = "GET /x HTTP/1.1\r\nHost: h\r\n\r\n";
+	char reply[1024];
+
+	for (int i = 0; i < 30; i++) {
+		int fd = dial(opaque);
+		for (int k = 0; k < 20; k++) {
+			put(fd, request);
+			if (recv(fd, reply, sizeof(reply), 0) <= 0)
+				return opaque;
+		}
+		close(fd);
+	}
+	return NULL;
+}
+
+/* While the watch looks every 5 ms, nobody who keeps the times is cut. */
+static void test_busy(void **state)
+{
+	struct thaw_http_config config;
+	struct thaw_http_figures figures;
+	pthread_t clients[32];
+	void *lost;
+
+	(void)state;
+	config_init(&config);
+	config.threads = 4;
+	config.head_ms = config.grace_ms = config.idle_ms = 5000;
+	config.watch_ms = 5;
+	struct thaw_http_server *server = start(&config);
+	for (int i = 0; i < 32; i++)
+		assert_int_equal(pthread_create(&clients[i], NULL, busy_client, server), 0);
+	for (int i = 0; i < 32; i++) {
+		assert_int_equal(pthread_join(clients[i], &lost), 0);
+		assert_null(lost);
+	}
+	thaw_http_figures(server, &figures);
+	assert_int_equal(figures.cut, 0);
+	wait_idle(server);
+	thaw_http_stop(server, 1000);
+}
+
 static void test_limits(void **state)
 {
 	struct thaw_http_config config;
@@ -733,8 +776,9 @@ int main(void)
 	    cmocka_unit_test(test_body_memory), cmocka_unit_test(test_pipeline),
 	    cmocka_unit_test(test_slow),	cmocka_unit_test(test_slow_reader),
 	    cmocka_unit_test(test_stream),	cmocka_unit_test(test_gone),
-	    cmocka_unit_test(test_limits),	cmocka_unit_test(test_many),
-	    cmocka_unit_test(test_stop),	cmocka_unit_test(test_addresses),
+	    cmocka_unit_test(test_busy),	cmocka_unit_test(test_limits),
+	    cmocka_unit_test(test_many),	cmocka_unit_test(test_stop),
+	    cmocka_unit_test(test_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

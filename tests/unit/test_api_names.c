@@ -59,6 +59,9 @@ static void test_functions(void **state)
 	     "123456789012", "a", ""},
 	    {"arn:aws-eusc:lambda:eusc-de-east-1:123456789012:function:a", "eusc-de-east-1",
 	     "123456789012", "a", ""},
+	    {"us-gov-1:hello", "us-gov-1", "", "hello", ""},
+	    {"us-isoa-1:hello", "us-isoa-1", "", "hello", ""},
+	    {"eusc-ar", "", "", "eusc-ar", ""},
 	    {"arn", "", "", "arn", ""},
 	    {"arn:aws", "", "", "arn", "aws"},
 	};
