@@ -123,12 +123,13 @@ static struct thaw_http_response *exchange_refusal(struct http_exchange *exchang
 }
 
 static enum MHD_Result exchange_reply(struct http_exchange *exchange,
-				      struct thaw_http_response *response)
+				      struct thaw_http_response *response, bool close)
 {
 	unsigned int status = thaw_http_response_status(response);
 
+	close = close || atomic_load(&exchange->server->stopping);
 	return exchange_send(exchange, status,
-			     http_response_make(response, exchange->request.id, true, NULL));
+			     http_response_make(response, exchange->request.id, close, NULL));
 }
 
 /* A client that is told 413 while it still sends would see a reset instead: what it sends is
@@ -140,7 +141,7 @@ static enum MHD_Result exchange_too_large(struct http_exchange *exchange, uint64
 
 	if (thaw_http_header(&exchange->request, "Expect") ||
 	    announced - exchange->request.body_limit > exchange->server->config.discard_max)
-		return exchange_reply(exchange, response);
+		return exchange_reply(exchange, response, true);
 	exchange->refusal = response;
 	return response ? MHD_YES : MHD_NO;
 }
@@ -155,29 +156,23 @@ static enum MHD_Result exchange_head(struct http_exchange *exchange, const char 
 	http_watch_phase(exchange, HTTP_PHASE_BODY);
 	unsigned int status = http_head_take(exchange, method, version, &reason);
 	if (status)
-		return exchange_reply(exchange, exchange_refusal(exchange, status, reason));
+		return exchange_reply(exchange, exchange_refusal(exchange, status, reason), true);
 	if (atomic_load(&exchange->server->closing))
 		return exchange_reply(exchange,
-				      exchange_refusal(exchange, 503, "The service is stopping."));
+				      exchange_refusal(exchange, 503, "The service is stopping."),
+				      true);
 	const char *length = thaw_http_header(&exchange->request, "Content-Length");
 	uint64_t announced = length ? strtoull(length, NULL, 10) : 0;
 	response =
 	    config->hooks.head ? config->hooks.head(config->opaque, &exchange->request) : NULL;
 	if (response) {
-		if (!announced && !thaw_http_header(&exchange->request, "Transfer-Encoding")) {
-			/* Nothing is left unread: the connection can go on. */
-			status = thaw_http_response_status(response);
-			return exchange_send(
-			    exchange, status,
-			    http_response_make(response, exchange->request.id,
-					       atomic_load(&exchange->server->stopping), NULL));
-		}
-		if (!thaw_http_header(&exchange->request, "Expect") &&
-		    announced <= config->discard_max) {
-			exchange->refusal = response;
-			return MHD_YES;
-		}
-		return exchange_reply(exchange, response);
+		/* An answer before the end of the body costs the connection: a body that is not
+		 * too much is read and dropped. */
+		if (thaw_http_header(&exchange->request, "Expect") ||
+		    announced > config->discard_max)
+			return exchange_reply(exchange, response, true);
+		exchange->refusal = response;
+		return MHD_YES;
 	}
 	if (announced > exchange->request.body_limit)
 		return exchange_too_large(exchange, announced);
@@ -259,7 +254,7 @@ static enum MHD_Result exchange_dispatch(struct http_exchange *exchange)
 	if (exchange->refusal) {
 		struct thaw_http_response *response = exchange->refusal;
 		exchange->refusal = NULL;
-		return exchange_reply(exchange, response);
+		return exchange_reply(exchange, response, exchange->discarded > 0);
 	}
 	pthread_mutex_lock(&exchange->lock);
 	exchange->dispatched = true;

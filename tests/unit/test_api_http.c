@@ -21,7 +21,9 @@
 
 #include <cmocka.h>
 
+#include "host/api/api_error.h"
 #include "host/api/http.h"
+#include "host/api/route.h"
 #include "lib/clock.h"
 #include "lib/error.h"
 
@@ -752,6 +754,74 @@ static void test_addresses(void **state)
 	thaw_http_stop(server, 100);
 }
 
+static void route_get(void *opaque, struct thaw_call *call)
+{
+	char text[200];
+
+	(void)opaque;
+	snprintf(text, sizeof(text), "%s:%.80s:%.80s:%s", call->route->operation,
+		 thaw_call_path(call, "FunctionName"),
+		 thaw_call_query(call, "Qualifier") ? thaw_call_query(call, "Qualifier") : "none",
+		 (const char *)call->caller);
+	thaw_http_respond(call->request, text_response(200, text));
+}
+
+static struct thaw_http_response *route_admit(void *opaque, struct thaw_call *call)
+{
+	(void)opaque;
+	if (!thaw_http_header(call->request, "Authorization"))
+		return thaw_api_error_response("MissingAuthenticationTokenException", "no token");
+	call->caller = strdup("caller");
+	call->caller_free = free;
+	return NULL;
+}
+
+static struct thaw_http_response *route_authorize(void *opaque, struct thaw_call *call)
+{
+	(void)opaque;
+	return call->request->body_size == 3
+		   ? thaw_api_error_response("InvalidSignatureException", "bad")
+		   : NULL;
+}
+
+/* The router on the server: each refusal in the API's words, and the connection goes on. */
+static void test_routed(void **state)
+{
+	static const struct thaw_route routes[] = {
+	    {"POST", "/f/{FunctionName}", "Invoke", 5, NULL, route_get},
+	};
+	static const struct thaw_router router = {
+	    .routes = routes, .count = 1, .admit = route_admit, .authorize = route_authorize};
+	struct thaw_http_config config;
+
+	(void)state;
+	config_init(&config);
+	config.hooks.head = thaw_router_head;
+	config.hooks.handle = thaw_router_handle;
+	config.hooks.refuse = thaw_api_refuse;
+	config.opaque = (void *)&router;
+	struct thaw_http_server *server = start(&config);
+	char *reply = ask(server, "GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n"
+				  "POST /f/%zz HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}");
+	char *second = strstr(reply, "ValidationException");
+	assert_non_null(strstr(reply, "x-amzn-ErrorType: UnknownOperationException"));
+	assert_non_null(second);
+	reply = ask(server, "POST /f/a HTTP/1.0\r\n\r\n");
+	assert_non_null(strstr(reply, " 403 "));
+	reply =
+	    ask(server, "POST /f/a HTTP/1.0\r\nAuthorization: x\r\nContent-Length: 3\r\n\r\nabc");
+	assert_non_null(strstr(reply, "InvalidSignatureException"));
+	reply = ask(server,
+		    "POST /f/a HTTP/1.0\r\nAuthorization: x\r\nContent-Length: 6\r\n\r\nabcdef");
+	assert_non_null(strstr(reply, " 413 "));
+	assert_non_null(strstr(reply, "RequestEntityTooLargeException"));
+	reply = ask(server, "POST /f/a%3A1?Qualifier=%24LATEST HTTP/1.0\r\nAuthorization: x\r\n"
+			    "Content-Length: 5\r\n\r\nabcde");
+	assert_non_null(strstr(reply, "Invoke:a:1:$LATEST:caller"));
+	wait_idle(server);
+	thaw_http_stop(server, 1000);
+}
+
 static void test_response(void **state)
 {
 	struct thaw_http_response *response = thaw_http_response_new(200);
@@ -776,9 +846,9 @@ int main(void)
 	    cmocka_unit_test(test_body_memory), cmocka_unit_test(test_pipeline),
 	    cmocka_unit_test(test_slow),	cmocka_unit_test(test_slow_reader),
 	    cmocka_unit_test(test_stream),	cmocka_unit_test(test_gone),
-	    cmocka_unit_test(test_busy),	cmocka_unit_test(test_limits),
-	    cmocka_unit_test(test_many),	cmocka_unit_test(test_stop),
-	    cmocka_unit_test(test_addresses),
+	    cmocka_unit_test(test_busy),	cmocka_unit_test(test_routed),
+	    cmocka_unit_test(test_limits),	cmocka_unit_test(test_many),
+	    cmocka_unit_test(test_stop),	cmocka_unit_test(test_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
