@@ -19,6 +19,7 @@
 #define THREAD_STACK (512u << 10)
 #define BACKLOG	     1024
 #define FORCED_MS    5000 /* for the server's own threads to see that all is over */
+#define CLOSED_MS    200  /* for connections to close by themselves before they are closed */
 
 void thaw_http_config_init(struct thaw_http_config *config)
 {
@@ -232,7 +233,7 @@ void thaw_http_stop(struct thaw_http_server *server, unsigned int grace_ms)
 	atomic_store(&server->closing, true);
 	http_watch_force(server);
 	http_watch_end(server, true);
-	server_wait(server, FORCED_MS, true);
+	server_wait(server, CLOSED_MS, true);
 	MHD_stop_daemon(server->daemon);
 	http_watch_stop(server);
 	http_server_unref(server);
