@@ -2,7 +2,7 @@
 /* Accounts, access keys, and the limits of pages. */
 #include <errno.h>
 
-#include "host_store_harness.h"
+#include "service_store_harness.h"
 #include "host/store/accounts.h"
 
 static int add(struct thaw_store *store, const char *id, const char *name)

@@ -2,7 +2,7 @@
 /* Aliases, and what hangs on a function and a qualifier: policies, configurations. */
 #include <errno.h>
 
-#include "host_store_harness.h"
+#include "service_store_harness.h"
 #include "host/store/aliases.h"
 #include "host/store/event_config.h"
 #include "host/store/policies.h"

@@ -2,7 +2,7 @@
 /* The queue of asynchronous invocations. */
 #include <errno.h>
 
-#include "host_store_harness.h"
+#include "service_store_harness.h"
 #include "host/store/events.h"
 
 static struct thaw_event event_of(int64_t function, const char *id, int64_t due_ms)

@@ -2,7 +2,7 @@
 /* Functions, their versions, tags, reservations, and what is in use. */
 #include <errno.h>
 
-#include "host_store_harness.h"
+#include "service_store_harness.h"
 #include "host/store/usage.h"
 
 static void test_create(void **state)

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "host_store_harness.h"
+#include "service_store_harness.h"
 #include "host/store/events.h"
 
 #define KILLS      50

@@ -2,7 +2,7 @@
 /* Layers and their versions. */
 #include <errno.h>
 
-#include "host_store_harness.h"
+#include "service_store_harness.h"
 #include "host/store/layers.h"
 #include "host/store/usage.h"
 

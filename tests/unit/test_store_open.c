@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "host_store_harness.h"
+#include "service_store_harness.h"
 #include "host/store/accounts.h"
 #include "host/store/events.h"
 #include "host/store/schema.h"

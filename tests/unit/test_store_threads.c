@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "host_store_harness.h"
+#include "service_store_harness.h"
 #include "host/store/events.h"
 
 #define THREADS 8

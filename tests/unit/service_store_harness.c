@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host_store_harness.h"
+#include "service_store_harness.h"
 
 #include <fcntl.h>
 #include <unistd.h>

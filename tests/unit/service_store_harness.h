@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A store in a directory of its own, with what tests put into it. */
-#ifndef THAW_TESTS_HOST_STORE_HARNESS_H
-#define THAW_TESTS_HOST_STORE_HARNESS_H
+#ifndef THAW_TESTS_SERVICE_STORE_HARNESS_H
+#define THAW_TESTS_SERVICE_STORE_HARNESS_H
 
 #include <stdarg.h>
 #include <stddef.h>
