@@ -19,7 +19,7 @@
 
 #define FREEZE_TIMEOUT_MS 2000u
 #define RESUME_TIMEOUT_MS 10000u
-#define CLOCK_TRIES_MAX	  20
+#define CLOCK_TRIES_MAX   20
 #define CLOCK_LATE_MAX_NS 10000000u
 
 void thaw_unfreeze(struct thaw_session *session)
@@ -49,8 +49,8 @@ void thaw_freeze_begin(struct thaw_session *session)
 	/* Work left over from the latest invocation has the rest of that one's time. */
 	thaw_timer_start_at(session->loop, &session->timer,
 			    is_quiet(session)
-				? thaw_monotonic_ns() + FREEZE_TIMEOUT_MS * UINT64_C(1000000)
-				: session->deadline_ns);
+				    ? thaw_monotonic_ns() + FREEZE_TIMEOUT_MS * UINT64_C(1000000)
+				    : session->deadline_ns);
 }
 
 static void freeze_fail(struct thaw_session *session, const char *reason)
@@ -174,8 +174,8 @@ int thaw_entropy_add(const uint8_t *data, size_t size, struct thaw_error *err)
 static int clock_set(uint64_t ns, struct thaw_error *err)
 {
 	struct timespec now = {
-	    .tv_sec = (time_t)(ns / 1000000000),
-	    .tv_nsec = (long)(ns % 1000000000),
+		.tv_sec = (time_t)(ns / 1000000000),
+		.tv_nsec = (long)(ns % 1000000000),
 	};
 
 	if (ns && clock_settime(CLOCK_REALTIME, &now) < 0)
@@ -245,7 +245,7 @@ void thaw_resume_begin(struct thaw_session *session)
 			 resume->timeout_ms ? resume->timeout_ms : RESUME_TIMEOUT_MS);
 	/* A runtime that waits for an event has asked for no restore: its first event tells it. */
 	session->restored =
-	    thaw_runtime_is_alive(&session->runtime) && session->api.state == THAW_API_READY;
+		thaw_runtime_is_alive(&session->runtime) && session->api.state == THAW_API_READY;
 	/* Answered while it is still frozen: when it thaws, it finds the answer there. */
 	thaw_runtime_api_restore(&session->api, resume->log_stream);
 	thaw_unfreeze(session);
@@ -263,10 +263,10 @@ void thaw_resume_failed(struct thaw_session *session, const struct thaw_reported
 {
 	struct thaw_outcome outcome = {0};
 	struct thaw_outcome passed = {
-	    .outcome = THAW__AGENT__OUTCOME__OUTCOME_ERROR,
-	    .type = error->type,
-	    .json = (char *)error->body,
-	    .size = error->size,
+		.outcome = THAW__AGENT__OUTCOME__OUTCOME_ERROR,
+		.type = error->type,
+		.json = (char *)error->body,
+		.size = error->size,
 	};
 
 	if (error->size) {

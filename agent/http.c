@@ -303,8 +303,8 @@ static ssize_t take_chunk_size(struct thaw_http_body *body, const char *data, si
 {
 	struct thaw_slice line;
 	size_t next;
-	int rc =
-	    take_line(data, size < THAW_HTTP_LINE_MAX ? size : THAW_HTTP_LINE_MAX, &line, &next);
+	int rc = take_line(data, size < THAW_HTTP_LINE_MAX ? size : THAW_HTTP_LINE_MAX, &line,
+			   &next);
 
 	if (rc <= 0)
 		return rc ? rc : size >= THAW_HTTP_LINE_MAX ? -400 : 0;

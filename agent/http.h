@@ -62,7 +62,7 @@ void thaw_slice_copy(char *to, size_t space, const struct thaw_slice *from);
 
 enum thaw_http_body_state {
 	THAW_HTTP_BODY_DONE,
-	THAW_HTTP_BODY_DATA,	   /* `left` bytes of a body with a length */
+	THAW_HTTP_BODY_DATA,       /* `left` bytes of a body with a length */
 	THAW_HTTP_BODY_CHUNK_SIZE, /* a chunk-size line comes */
 	THAW_HTTP_BODY_CHUNK_DATA, /* `left` bytes of a chunk */
 	THAW_HTTP_BODY_CHUNK_END,  /* the CRLF behind a chunk */

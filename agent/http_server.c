@@ -89,8 +89,8 @@ static int conn_write(struct thaw_http_conn *conn, const void *data, size_t size
 {
 	size_t unsent = thaw_http_unsent(conn);
 	struct iovec iov[2] = {
-	    {.iov_base = unsent ? thaw_buffer_bytes(&conn->out) : NULL, .iov_len = unsent},
-	    {.iov_base = (void *)data, .iov_len = size},
+		{.iov_base = unsent ? thaw_buffer_bytes(&conn->out) : NULL, .iov_len = unsent},
+		{.iov_base = (void *)data, .iov_len = size},
 	};
 	struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
 	ssize_t n;
@@ -318,7 +318,7 @@ static bool conn_read(struct thaw_http_conn *conn)
 static void conn_ready(struct thaw_watch *watch, uint32_t events)
 {
 	struct thaw_http_conn *conn =
-	    (struct thaw_http_conn *)((char *)watch - offsetof(struct thaw_http_conn, watch));
+		(struct thaw_http_conn *)((char *)watch - offsetof(struct thaw_http_conn, watch));
 
 	if ((events & EPOLLOUT) && thaw_http_unsent(conn) && !conn->lazy) {
 		if (conn_write(conn, NULL, 0) < 0) {
@@ -393,8 +393,8 @@ int thaw_http_server_adopt(struct thaw_http_server *server, int fd)
 static void listener_ready(struct thaw_watch *watch, uint32_t events)
 {
 	struct thaw_http_server *server =
-	    (struct thaw_http_server *)((char *)watch -
-					offsetof(struct thaw_http_server, listener));
+		(struct thaw_http_server *)((char *)watch -
+					    offsetof(struct thaw_http_server, listener));
 	struct thaw_http_conn *conn;
 	int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 

@@ -22,16 +22,16 @@
 struct thaw_error;
 
 #define THAW_HTTP_CONNECTIONS 16
-#define THAW_HTTP_READ_MAX    (256u * 1024)	  /* of a body, taken by one read */
+#define THAW_HTTP_READ_MAX    (256u * 1024)       /* of a body, taken by one read */
 #define THAW_HTTP_DISCARD_MAX (64u * 1024 * 1024) /* of a refused body, read away */
 
 struct thaw_http_server;
 
 enum thaw_http_phase {
-	THAW_HTTP_HEAD,	   /* a head is awaited */
-	THAW_HTTP_BODY,	   /* the body is on its way to the owner */
+	THAW_HTTP_HEAD,    /* a head is awaited */
+	THAW_HTTP_BODY,    /* the body is on its way to the owner */
 	THAW_HTTP_DISCARD, /* answered before the body was there, which is read away */
-	THAW_HTTP_WAIT,	   /* the request is whole and not answered yet */
+	THAW_HTTP_WAIT,    /* the request is whole and not answered yet */
 };
 
 struct thaw_http_conn {
@@ -43,7 +43,7 @@ struct thaw_http_conn {
 	enum thaw_http_phase phase;
 	size_t scanned;
 	uint64_t discarded;
-	uint64_t owed;	  /* bytes of an answer's body that thaw_http_send still has to bring */
+	uint64_t owed;    /* bytes of an answer's body that thaw_http_send still has to bring */
 	uint64_t active;  /* when it last said something, counted in reads of the server */
 	unsigned int tag; /* the owner's, for the current request */
 	bool tcp;

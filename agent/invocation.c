@@ -12,7 +12,7 @@
 #include "lib/clock.h"
 
 /* Of the response, collected before a Chunk goes out; what is smaller leaves with InvokeDone. */
-#define CHUNK_AT	(256u * 1024)
+#define CHUNK_AT        (256u * 1024)
 #define INIT_TIMEOUT_MS 10000u
 
 static const Thaw__Agent__Invoke *the_invoke(const struct thaw_session *session)
@@ -141,16 +141,16 @@ static void give_event(struct thaw_session *session)
 	const Thaw__Agent__Invoke *invoke = the_invoke(session);
 	uint64_t left_ns = session->deadline_ns - thaw_monotonic_ns();
 	struct thaw_invocation event = {
-	    .request_id = invoke->request_id,
-	    .function_arn = invoke->function_arn,
-	    .trace_id = invoke->trace_id,
-	    .client_context = invoke->client_context,
-	    .cognito_identity = invoke->cognito_identity,
-	    .restored_log_stream = session->restored ? session->log_stream : NULL,
-	    .deadline_ms = (thaw_realtime_ns() + left_ns) / 1000000,
-	    .payload = invoke->payload.data,
-	    .payload_size = invoke->payload.len,
-	    .payload_total = invoke->payload_size,
+		.request_id = invoke->request_id,
+		.function_arn = invoke->function_arn,
+		.trace_id = invoke->trace_id,
+		.client_context = invoke->client_context,
+		.cognito_identity = invoke->cognito_identity,
+		.restored_log_stream = session->restored ? session->log_stream : NULL,
+		.deadline_ms = (thaw_realtime_ns() + left_ns) / 1000000,
+		.payload = invoke->payload.data,
+		.payload_size = invoke->payload.len,
+		.payload_total = invoke->payload_size,
 	};
 
 	session->op.given = true;
@@ -319,10 +319,10 @@ static void report(struct thaw_session *session, const struct thaw_reported_erro
 {
 	struct thaw_outcome outcome = {0};
 	struct thaw_outcome passed = {
-	    .outcome = THAW__AGENT__OUTCOME__OUTCOME_ERROR,
-	    .type = error->type,
-	    .json = (char *)error->body,
-	    .size = error->size,
+		.outcome = THAW__AGENT__OUTCOME__OUTCOME_ERROR,
+		.type = error->type,
+		.json = (char *)error->body,
+		.size = error->size,
 	};
 
 	if (error->size) {
@@ -365,13 +365,13 @@ static void on_restore_failed(void *owner, const struct thaw_reported_error *err
 }
 
 const struct thaw_runtime_api_ops thaw_invocation_api_ops = {
-    .ready = on_wait,
-    .awaits_restore = on_wait,
-    .init_failed = on_init_failed,
-    .restore_failed = on_restore_failed,
-    .response = on_response,
-    .response_flush = on_response_flush,
-    .response_broken = on_response_broken,
-    .response_too_large = on_response_too_large,
-    .invocation_failed = on_invocation_failed,
+	.ready = on_wait,
+	.awaits_restore = on_wait,
+	.init_failed = on_init_failed,
+	.restore_failed = on_restore_failed,
+	.response = on_response,
+	.response_flush = on_response_flush,
+	.response_broken = on_response_broken,
+	.response_too_large = on_response_too_large,
+	.invocation_failed = on_invocation_failed,
 };

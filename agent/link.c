@@ -46,7 +46,7 @@ static void link_write(struct thaw_link *link)
 static void link_ready(struct thaw_watch *watch, uint32_t events)
 {
 	struct thaw_link *link =
-	    (struct thaw_link *)((char *)watch - offsetof(struct thaw_link, watch));
+		(struct thaw_link *)((char *)watch - offsetof(struct thaw_link, watch));
 
 	if ((events & EPOLLOUT) && !link->failed)
 		link_write(link);
@@ -109,7 +109,7 @@ Thaw__Agent__HostMessage *thaw_link_next(struct thaw_link *link)
 		return NULL;
 	if (rc > 0) {
 		Thaw__Agent__HostMessage *message =
-		    thaw__agent__host_message__unpack(NULL, size, body);
+			thaw__agent__host_message__unpack(NULL, size, body);
 		if (message) {
 			if (!(link->watch.events & EPOLLIN))
 				thaw_loop_change(link->loop, &link->watch, wanted_events(link));

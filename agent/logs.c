@@ -58,7 +58,7 @@ static bool pipe_tires(struct thaw_log_pipe *pipe)
 static void pipe_ready(struct thaw_watch *watch, uint32_t events)
 {
 	struct thaw_log_pipe *pipe =
-	    (struct thaw_log_pipe *)((char *)watch - offsetof(struct thaw_log_pipe, watch));
+		(struct thaw_log_pipe *)((char *)watch - offsetof(struct thaw_log_pipe, watch));
 	struct thaw_logs *logs = pipe->logs;
 
 	(void)events;
@@ -74,7 +74,7 @@ static void pipe_ready(struct thaw_watch *watch, uint32_t events)
 static void rest_over(struct thaw_timer *timer)
 {
 	struct thaw_logs *logs =
-	    (struct thaw_logs *)((char *)timer - offsetof(struct thaw_logs, rest));
+		(struct thaw_logs *)((char *)timer - offsetof(struct thaw_logs, rest));
 
 	for (int i = 0; i < THAW_LOG_SOURCES; i++)
 		logs->pipes[i].resting = false;
@@ -84,7 +84,7 @@ static void rest_over(struct thaw_timer *timer)
 static void patience_over(struct thaw_timer *timer)
 {
 	struct thaw_logs *logs =
-	    (struct thaw_logs *)((char *)timer - offsetof(struct thaw_logs, patience));
+		(struct thaw_logs *)((char *)timer - offsetof(struct thaw_logs, patience));
 
 	logs->dropping = true;
 	watch_pipes(logs);
@@ -98,7 +98,7 @@ void thaw_logs_init(struct thaw_logs *logs, struct thaw_loop *loop)
 	for (int i = 0; i < THAW_LOG_SOURCES; i++) {
 		logs->pipes[i].logs = logs;
 		logs->pipes[i].watch =
-		    (struct thaw_watch){.fd = -1, .early = true, .ready = pipe_ready};
+			(struct thaw_watch){.fd = -1, .early = true, .ready = pipe_ready};
 	}
 }
 
@@ -124,8 +124,8 @@ int thaw_logs_open(struct thaw_logs *logs, int writers[THAW_LOG_SOURCES])
 		writers[i] = ends[1];
 		/* Only our end: a program that finds its stdout non-blocking loses output. */
 		rc = fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0
-			 ? -errno
-			 : thaw_loop_add(logs->loop, &logs->pipes[i].watch, ends[0], EPOLLIN);
+			     ? -errno
+			     : thaw_loop_add(logs->loop, &logs->pipes[i].watch, ends[0], EPOLLIN);
 		if (rc < 0)
 			close(ends[0]);
 	}

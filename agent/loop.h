@@ -20,7 +20,7 @@ struct thaw_error;
 
 /* A descriptor waited on. The fd stays the owner's: remove the watch first, then close. */
 struct thaw_watch {
-	int fd;		 /* -1: not in a loop */
+	int fd;          /* -1: not in a loop */
 	uint32_t events; /* EPOLLIN, ...; level-triggered */
 	/* Delivered before the other events of a batch. What a process wrote to its output before
 	 * it spoke HTTP is thereby read first, without a system call to look. */
@@ -33,7 +33,7 @@ struct thaw_timer {
 	uint64_t at_ns;
 	void (*expired)(struct thaw_timer *timer);
 	struct thaw_timer *next; /* the loop's */
-	bool listed;		 /* the loop's */
+	bool listed;             /* the loop's */
 };
 
 struct thaw_loop {

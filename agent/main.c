@@ -122,17 +122,17 @@ static int listen_to_host(struct thaw_error *err)
 static int serve(struct thaw_error *err)
 {
 	static const struct thaw_session_config config = {
-	    .place =
-		{
-		    .root = THAW_NEWROOT,
-		    .task = "/var/task",
-		    .opt = "/opt",
-		    .runtime_dir = "/var/runtime",
-		    .confined = true,
-		},
-	    .cgroup_dir = THAW_CGROUP,
-	    .api_port = RUNTIME_API_PORT,
-	    .machine = true,
+		.place =
+			{
+				.root = THAW_NEWROOT,
+				.task = "/var/task",
+				.opt = "/opt",
+				.runtime_dir = "/var/runtime",
+				.confined = true,
+			},
+		.cgroup_dir = THAW_CGROUP,
+		.api_port = RUNTIME_API_PORT,
+		.machine = true,
 	};
 
 	int rc = thaw_loop_open(&loop, err);
@@ -162,9 +162,9 @@ int main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 	if (getpid() != 1) {
-		fputs(
-		    "thaw-agent: this is the first process of a guest; it is of no use elsewhere\n",
-		    stderr);
+		fputs("thaw-agent: this is the first process of a guest; it is of no use "
+		      "elsewhere\n",
+		      stderr);
 		return EXIT_FAILURE;
 	}
 	int rc = thaw_mounts_dev(&err);

@@ -10,9 +10,9 @@
 #include <stdint.h>
 
 enum thaw_mark {
-	THAW_MARK_MAIN = 0x01,	 /* the agent entered main */
+	THAW_MARK_MAIN = 0x01,   /* the agent entered main */
 	THAW_MARK_LISTEN = 0x02, /* the host may connect to vsock port 1024 */
-	THAW_MARK_POWER = 0xff,	 /* the machine is about to go off */
+	THAW_MARK_POWER = 0xff,  /* the machine is about to go off */
 };
 
 /* Called once, when /dev is mounted. */

@@ -42,7 +42,7 @@ int thaw_mounts_boot(struct thaw_error *err)
 	if (mount("cgroup2", THAW_CGROUP_ROOT, "cgroup2", flags, NULL) < 0)
 		return thaw_error_errno(err, errno, "mounting the cgroup tree");
 	cleanup_close int fd =
-	    open(THAW_CGROUP_ROOT "/cgroup.subtree_control", O_WRONLY | O_CLOEXEC);
+		open(THAW_CGROUP_ROOT "/cgroup.subtree_control", O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return thaw_error_errno(err, errno, "opening cgroup.subtree_control");
 	int rc = thaw_write_full(fd, controllers, sizeof(controllers) - 1);
@@ -89,8 +89,8 @@ static bool is_plain_path(const char *path, const char *prefix)
 #define DRIVE_LOOK_MS 5u
 
 /* The kernel looks for drives while it already runs us: one that is not there yet is waited for. */
-static int mount_waiting(const char *device, const char *path, const char *type, unsigned long flags,
-			 const char *options)
+static int mount_waiting(const char *device, const char *path, const char *type,
+			 unsigned long flags, const char *options)
 {
 	const struct timespec look = {.tv_nsec = DRIVE_LOOK_MS * 1000000};
 
@@ -154,9 +154,9 @@ static int mount_tmp(const char *root, const Thaw__Agent__Tmp *tmp, struct thaw_
 static int make_in(int dir, const char *name, unsigned int major_number, unsigned int minor_number)
 {
 	return mknodat(dir, name, S_IFCHR | 0666, makedev(major_number, minor_number)) < 0 ||
-		       fchmodat(dir, name, 0666, 0) < 0
-		   ? -errno
-		   : 0;
+			       fchmodat(dir, name, 0666, 0) < 0
+		       ? -errno
+		       : 0;
 }
 
 /* A /dev of our own: the kernel's has the drives, the vsock, and /dev/port in it. */
@@ -167,16 +167,16 @@ static int make_dev(const char *root, struct thaw_error *err)
 		unsigned int major_number;
 		unsigned int minor_number;
 	} nodes[] = {
-	    {"null", 1, 3},   {"zero", 1, 5},	 {"full", 1, 7},
-	    {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0},
+		{"null", 1, 3},   {"zero", 1, 5},    {"full", 1, 7},
+		{"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0},
 	};
 	static const struct {
 		const char *name;
 		const char *to;
 	} links[] = {
-	    {"fd", "/proc/self/fd"},	   {"stdin", "/proc/self/fd/0"},
-	    {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"},
-	    {"ptmx", "pts/ptmx"},
+		{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"},
+		{"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"},
+		{"ptmx", "pts/ptmx"},
 	};
 	char path[PATH_MAX];
 

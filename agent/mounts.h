@@ -13,9 +13,9 @@
 
 struct thaw_error;
 
-#define THAW_NEWROOT	 "/newroot"
+#define THAW_NEWROOT     "/newroot"
 #define THAW_CGROUP_ROOT "/cgroup"
-#define THAW_CGROUP	 THAW_CGROUP_ROOT "/runtime"
+#define THAW_CGROUP      THAW_CGROUP_ROOT "/runtime"
 
 /* /dev, the first thing PID 1 does; then the rest: /proc, the cgroup tree with its controllers. */
 int thaw_mounts_dev(struct thaw_error *err);

@@ -26,15 +26,15 @@ int thaw_request_check_function(const Thaw__Agent__Function *f, struct thaw_erro
 		const char *text;
 		size_t max;
 	} texts[] = {
-	    {"the function's name", f->name, 256},
-	    {"the version", f->version, 256},
-	    {"the ARN", f->arn, 512},
-	    {"the handler", f->handler, 256},
-	    {"the region", f->region, 128},
-	    {"the log group", f->log_group, 512},
-	    {"the log stream", f->log_stream, 511},
-	    {"the execution environment", f->execution_env, 256},
-	    {"the initialization type", f->initialization_type, 64},
+		{"the function's name", f->name, 256},
+		{"the version", f->version, 256},
+		{"the ARN", f->arn, 512},
+		{"the handler", f->handler, 256},
+		{"the region", f->region, 128},
+		{"the log group", f->log_group, 512},
+		{"the log stream", f->log_stream, 511},
+		{"the execution environment", f->execution_env, 256},
+		{"the initialization type", f->initialization_type, 64},
 	};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -55,11 +55,11 @@ int thaw_request_check_invoke(const Thaw__Agent__Invoke *invoke, struct thaw_err
 		const char *text;
 		size_t max;
 	} texts[] = {
-	    {"the request id", invoke->request_id, THAW_REQUEST_ID_MAX - 1},
-	    {"the ARN", invoke->function_arn, 512},
-	    {"the trace id", invoke->trace_id, 1024},
-	    {"the client context", invoke->client_context, 4096},
-	    {"the identity", invoke->cognito_identity, 1024},
+		{"the request id", invoke->request_id, THAW_REQUEST_ID_MAX - 1},
+		{"the ARN", invoke->function_arn, 512},
+		{"the trace id", invoke->trace_id, 1024},
+		{"the client context", invoke->client_context, 4096},
+		{"the identity", invoke->cognito_identity, 1024},
 	};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {

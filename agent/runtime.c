@@ -36,7 +36,7 @@ struct launch {
 	int fds[4]; /* stdin, stdout, stderr, Runtime API */
 	int procs;  /* cgroup.procs, -1 without one */
 	bool confined;
-	int error;	  /* the errno the child ended on */
+	int error;        /* the errno the child ended on */
 	const char *step; /* and what it was doing */
 };
 
@@ -170,7 +170,7 @@ static int spawn(struct thaw_runtime *runtime, struct launch *launch, struct tha
 						launch->path, launch->step);
 		/* Go's words, for these are the ones Lambda shows. */
 		return thaw_error_set(err, launch->error, "fork/exec %s: %s", launch->path,
-				      launch->error == ENOEXEC	? "exec format error"
+				      launch->error == ENOEXEC  ? "exec format error"
 				      : launch->error == EACCES ? "permission denied"
 				      : launch->error == ENOENT ? "no such file or directory"
 								: strerror(launch->error));
@@ -214,13 +214,13 @@ int thaw_runtime_start(struct thaw_runtime *runtime, const Thaw__Agent__Function
 			return thaw_error_errno(err, -rc, "moving a descriptor");
 	}
 	struct launch launch = {
-	    .path = path,
-	    .root = place->root,
-	    .cwd = place->task,
-	    .env = env,
-	    .fds = {null_fd, out, errors, theirs},
-	    .procs = runtime->cgroup->procs,
-	    .confined = place->confined,
+		.path = path,
+		.root = place->root,
+		.cwd = place->task,
+		.env = env,
+		.fds = {null_fd, out, errors, theirs},
+		.procs = runtime->cgroup->procs,
+		.confined = place->confined,
 	};
 	rc = spawn(runtime, &launch, err);
 	if (rc < 0) {

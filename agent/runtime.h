@@ -26,7 +26,7 @@ struct thaw_place {
 	const char *task; /* LAMBDA_TASK_ROOT */
 	const char *opt;
 	const char *runtime_dir; /* LAMBDA_RUNTIME_DIR */
-	const char *api;	 /* AWS_LAMBDA_RUNTIME_API */
+	const char *api;         /* AWS_LAMBDA_RUNTIME_API */
 	bool confined; /* own user id, own limits, system call filter: always in a guest */
 };
 

@@ -8,7 +8,7 @@
 #include "agent/json.h"
 #include "lib/error.h"
 
-#define PREFIX	    "/2018-06-01/runtime/"
+#define PREFIX      "/2018-06-01/runtime/"
 #define ACCEPTED    "{\"status\":\"OK\"}\n"
 #define JSON_FIELDS "Content-Type: application/json\r\n"
 
@@ -23,15 +23,15 @@ enum route {
 };
 
 static const char *const state_names[] = {
-    [THAW_API_STARTED] = "Started",
-    [THAW_API_INIT_ERROR] = "InitError",
-    [THAW_API_RESTORE_READY] = "RestoreReady",
-    [THAW_API_RESTORING] = "Restoring",
-    [THAW_API_RESTORE_ERROR] = "RestoreError",
-    [THAW_API_READY] = "Ready",
-    [THAW_API_RUNNING] = "Running",
-    [THAW_API_RESPONDING] = "InvocationResponse",
-    [THAW_API_RESPONSE_SENT] = "ResponseSent",
+	[THAW_API_STARTED] = "Started",
+	[THAW_API_INIT_ERROR] = "InitError",
+	[THAW_API_RESTORE_READY] = "RestoreReady",
+	[THAW_API_RESTORING] = "Restoring",
+	[THAW_API_RESTORE_ERROR] = "RestoreError",
+	[THAW_API_READY] = "Ready",
+	[THAW_API_RUNNING] = "Running",
+	[THAW_API_RESPONDING] = "InvocationResponse",
+	[THAW_API_RESPONSE_SENT] = "ResponseSent",
 };
 
 static void reply_error(struct thaw_http_conn *conn, int status, const char *type,
@@ -71,10 +71,10 @@ static enum route find_route(struct thaw_slice target, struct thaw_slice *id, bo
 		enum route route;
 		bool get;
 	} fixed[] = {
-	    {"invocation/next", ROUTE_NEXT, true},
-	    {"init/error", ROUTE_INIT_ERROR, false},
-	    {"restore/next", ROUTE_RESTORE_NEXT, true},
-	    {"restore/error", ROUTE_RESTORE_ERROR, false},
+		{"invocation/next", ROUTE_NEXT, true},
+		{"init/error", ROUTE_INIT_ERROR, false},
+		{"restore/next", ROUTE_RESTORE_NEXT, true},
+		{"restore/error", ROUTE_RESTORE_ERROR, false},
 	};
 	const size_t prefix = sizeof(PREFIX) - 1;
 	const char *query = memchr(target.data, '?', target.size);
@@ -136,7 +136,7 @@ static void begin_response(struct thaw_runtime_api *api, struct thaw_http_conn *
 {
 	const struct thaw_slice *type = thaw_http_find(&head->fields, "content-type");
 	const struct thaw_slice *mode =
-	    thaw_http_find(&head->fields, "lambda-runtime-function-response-mode");
+		thaw_http_find(&head->fields, "lambda-runtime-function-response-mode");
 
 	if (mode && !thaw_slice_is_nocase(mode, "streaming")) {
 		reply_error(conn, 400, "InvalidFunctionResponseMode",
@@ -286,9 +286,10 @@ static void body(void *owner, struct thaw_http_conn *conn, const uint8_t *data, 
 static void take_error(struct thaw_runtime_api *api, struct thaw_http_conn *conn)
 {
 	struct thaw_reported_error error = {
-	    .type = api->error_type,
-	    .body = thaw_buffer_size(&api->error_body) ? thaw_buffer_bytes(&api->error_body) : NULL,
-	    .size = thaw_buffer_size(&api->error_body),
+		.type = api->error_type,
+		.body = thaw_buffer_size(&api->error_body) ? thaw_buffer_bytes(&api->error_body)
+							   : NULL,
+		.size = thaw_buffer_size(&api->error_body),
 	};
 
 	api->posting = NULL;
@@ -312,9 +313,9 @@ static void end_response(struct thaw_runtime_api *api, struct thaw_http_conn *co
 			 const struct thaw_http_fields *trailers)
 {
 	const struct thaw_slice *type =
-	    thaw_http_find(trailers, "lambda-runtime-function-error-type");
+		thaw_http_find(trailers, "lambda-runtime-function-error-type");
 	const struct thaw_slice *encoded =
-	    thaw_http_find(trailers, "lambda-runtime-function-error-body");
+		thaw_http_find(trailers, "lambda-runtime-function-error-body");
 
 	api->posting = NULL;
 	conn->pinned = false;
@@ -399,10 +400,10 @@ static void gone(void *owner, struct thaw_http_conn *conn)
 }
 
 static const struct thaw_http_ops http_ops = {
-    .begin = begin,
-    .body = body,
-    .end = end,
-    .gone = gone,
+	.begin = begin,
+	.body = body,
+	.end = end,
+	.gone = gone,
 };
 
 int thaw_runtime_api_open(struct thaw_runtime_api *api, struct thaw_loop *loop,
@@ -444,9 +445,9 @@ void thaw_runtime_api_invoke(struct thaw_runtime_api *api, const struct thaw_inv
 		const char *name;
 		const char *value;
 	} optional[] = {
-	    {"Lambda-Runtime-Trace-Id", event->trace_id},
-	    {"Lambda-Runtime-Client-Context", event->client_context},
-	    {"Lambda-Runtime-Cognito-Identity", event->cognito_identity},
+		{"Lambda-Runtime-Trace-Id", event->trace_id},
+		{"Lambda-Runtime-Client-Context", event->client_context},
+		{"Lambda-Runtime-Cognito-Identity", event->cognito_identity},
 	};
 
 	for (size_t i = 0; i < sizeof(optional) / sizeof(optional[0]); i++) {

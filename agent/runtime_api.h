@@ -16,7 +16,7 @@
 #include "agent/buffer.h"
 #include "agent/http_server.h"
 
-#define THAW_RESPONSE_MAX   6291556u	  /* bytes, as Lambda has it */
+#define THAW_RESPONSE_MAX   6291556u      /* bytes, as Lambda has it */
 #define THAW_ERROR_BODY_MAX (256u * 1024) /* of an error document */
 #define THAW_REQUEST_ID_MAX 128u
 #define THAW_ERROR_TYPE_MAX 128u
@@ -25,11 +25,11 @@ enum thaw_api_state {
 	THAW_API_STARTED, /* the runtime's process runs, and has not asked for anything */
 	THAW_API_INIT_ERROR,
 	THAW_API_RESTORE_READY, /* it waits in restore/next */
-	THAW_API_RESTORING,	/* restore/next is answered: hooks run */
+	THAW_API_RESTORING,     /* restore/next is answered: hooks run */
 	THAW_API_RESTORE_ERROR,
-	THAW_API_READY,		/* it waits in invocation/next */
-	THAW_API_RUNNING,	/* it has an event */
-	THAW_API_RESPONDING,	/* its response is coming in */
+	THAW_API_READY,         /* it waits in invocation/next */
+	THAW_API_RUNNING,       /* it has an event */
+	THAW_API_RESPONDING,    /* its response is coming in */
 	THAW_API_RESPONSE_SENT, /* done, and it has not asked for the next event yet */
 };
 
@@ -43,7 +43,7 @@ struct thaw_invocation {
 	/* The first event since a restore of which the runtime has not been told: where it logs
 	 * now. NULL otherwise. */
 	const char *restored_log_stream;
-	uint64_t deadline_ms;	/* CLOCK_REALTIME */
+	uint64_t deadline_ms;   /* CLOCK_REALTIME */
 	const uint8_t *payload; /* the first part; thaw_runtime_api_payload brings the rest */
 	size_t payload_size;
 	uint64_t payload_total;
@@ -57,7 +57,7 @@ struct thaw_reported_error {
 };
 
 struct thaw_runtime_api_ops {
-	void (*ready)(void *owner);	     /* waits in invocation/next */
+	void (*ready)(void *owner);          /* waits in invocation/next */
 	void (*awaits_restore)(void *owner); /* waits in restore/next */
 	void (*init_failed)(void *owner, const struct thaw_reported_error *error);
 	void (*restore_failed)(void *owner, const struct thaw_reported_error *error);

@@ -27,7 +27,7 @@ void thaw_session_phase(struct thaw_session *session, const char *name)
 	if (session->phase_count == THAW_PHASES_MAX)
 		return;
 	session->phases[session->phase_count++] =
-	    (struct thaw_phase){name, thaw_clock_ns(CLOCK_BOOTTIME) / 1000};
+		(struct thaw_phase){name, thaw_clock_ns(CLOCK_BOOTTIME) / 1000};
 }
 
 uint64_t thaw_session_elapsed_us(const struct thaw_session *session)
@@ -340,7 +340,7 @@ void thaw_session_pump(struct thaw_session *session)
 static void expired(struct thaw_timer *timer)
 {
 	struct thaw_session *session =
-	    (struct thaw_session *)((char *)timer - offsetof(struct thaw_session, timer));
+		(struct thaw_session *)((char *)timer - offsetof(struct thaw_session, timer));
 
 	switch (session->op.kind) {
 	case THAW_OP_INIT:
@@ -365,7 +365,7 @@ static void expired(struct thaw_timer *timer)
 static void runtime_dying(struct thaw_runtime *runtime)
 {
 	struct thaw_session *session =
-	    (struct thaw_session *)((char *)runtime - offsetof(struct thaw_session, runtime));
+		(struct thaw_session *)((char *)runtime - offsetof(struct thaw_session, runtime));
 
 	thaw_http_server_drain(&session->api.server);
 }
@@ -373,7 +373,7 @@ static void runtime_dying(struct thaw_runtime *runtime)
 static void runtime_died(struct thaw_runtime *runtime, int status, bool oom)
 {
 	struct thaw_session *session =
-	    (struct thaw_session *)((char *)runtime - offsetof(struct thaw_session, runtime));
+		(struct thaw_session *)((char *)runtime - offsetof(struct thaw_session, runtime));
 
 	thaw_runtime_api_reset(&session->api);
 	session->condemned = session->restored = false;
@@ -397,7 +397,7 @@ static void runtime_died(struct thaw_runtime *runtime, int status, bool oom)
 static void child_ended(struct thaw_watch *watch, uint32_t events)
 {
 	struct thaw_session *session =
-	    (struct thaw_session *)((char *)watch - offsetof(struct thaw_session, child_watch));
+		(struct thaw_session *)((char *)watch - offsetof(struct thaw_session, child_watch));
 	struct signalfd_siginfo info;
 
 	(void)events;
@@ -432,7 +432,7 @@ static void link_received(struct thaw_link *link)
 static void link_drained(struct thaw_link *link)
 {
 	struct thaw_session *session =
-	    (struct thaw_session *)((char *)link - offsetof(struct thaw_session, link));
+		(struct thaw_session *)((char *)link - offsetof(struct thaw_session, link));
 
 	thaw_logs_hold(&session->logs, false);
 	thaw_runtime_api_pause(&session->api, false);
@@ -441,7 +441,7 @@ static void link_drained(struct thaw_link *link)
 static void link_lost(struct thaw_link *link)
 {
 	struct thaw_session *session =
-	    (struct thaw_session *)((char *)link - offsetof(struct thaw_session, link));
+		(struct thaw_session *)((char *)link - offsetof(struct thaw_session, link));
 
 	/* What it held back goes on; it goes nowhere, but holds nobody up. */
 	link_drained(link);
@@ -468,7 +468,7 @@ static void send_log(struct thaw_logs *logs, enum thaw_log_source source, const 
 		     size_t size, uint64_t dropped)
 {
 	struct thaw_session *session =
-	    (struct thaw_session *)((char *)logs - offsetof(struct thaw_session, logs));
+		(struct thaw_session *)((char *)logs - offsetof(struct thaw_session, logs));
 	Thaw__Agent__GuestMessage message = THAW__AGENT__GUEST_MESSAGE__INIT;
 	Thaw__Agent__Log log = THAW__AGENT__LOG__INIT;
 
@@ -493,9 +493,9 @@ int thaw_session_open(struct thaw_session *session, struct thaw_loop *loop,
 		      const struct thaw_session_config *config, struct thaw_error *err)
 {
 	struct sockaddr_in address = {
-	    .sin_family = AF_INET,
-	    .sin_port = htons(config->api_port),
-	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		.sin_family = AF_INET,
+		.sin_port = htons(config->api_port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
 
 	*session = (struct thaw_session){.config = *config, .loop = loop};
@@ -509,12 +509,12 @@ int thaw_session_open(struct thaw_session *session, struct thaw_loop *loop,
 	thaw_logs_init(&session->logs, loop);
 	thaw_cgroup_init(&session->cgroup);
 	session->runtime = (struct thaw_runtime){
-	    .loop = loop,
-	    .place = &session->config.place,
-	    .cgroup = &session->cgroup,
-	    .logs = &session->logs,
-	    .died = runtime_died,
-	    .dying = runtime_dying,
+		.loop = loop,
+		.place = &session->config.place,
+		.cgroup = &session->cgroup,
+		.logs = &session->logs,
+		.died = runtime_died,
+		.dying = runtime_dying,
 	};
 	session->child_watch.fd = -1;
 	int rc = watch_children(session, err);

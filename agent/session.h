@@ -30,8 +30,8 @@
 struct thaw_session_config {
 	struct thaw_place place;
 	const char *cgroup_dir; /* of the runtime; NULL: none */
-	uint16_t api_port;	/* on 127.0.0.1; 0: any */
-	bool machine;		/* the machine is ours: mounts, entropy, clock, power */
+	uint16_t api_port;      /* on 127.0.0.1; 0: any */
+	bool machine;           /* the machine is ours: mounts, entropy, clock, power */
 };
 
 enum thaw_op_kind {
@@ -50,13 +50,13 @@ struct thaw_operation {
 	Thaw__Agent__HostMessage *message; /* owned; the request itself */
 	uint64_t started_ns;
 	uint64_t runtime_started_ns; /* when this operation started a runtime, else 0 */
-	uint64_t init_us;	     /* what that runtime's init took */
-	uint64_t payload_left;	     /* INVOKE: bytes of the event still to come from the host */
-	uint64_t response_sent;	     /* INVOKE: bytes of the response sent in Chunks */
-	bool given;		     /* INVOKE: the runtime has the event */
-	bool stopping;		     /* FREEZE, PREPARE: the freezer is on its way */
-	bool overdue;		     /* its time is over; the runtime is being killed */
-	bool released;		     /* RESUME: the runtime goes on */
+	uint64_t init_us;            /* what that runtime's init took */
+	uint64_t payload_left;       /* INVOKE: bytes of the event still to come from the host */
+	uint64_t response_sent;      /* INVOKE: bytes of the response sent in Chunks */
+	bool given;                  /* INVOKE: the runtime has the event */
+	bool stopping;               /* FREEZE, PREPARE: the freezer is on its way */
+	bool overdue;                /* its time is over; the runtime is being killed */
+	bool released;               /* RESUME: the runtime goes on */
 };
 
 struct thaw_session {
@@ -68,12 +68,12 @@ struct thaw_session {
 	struct thaw_logs logs;
 	struct thaw_cgroup cgroup;
 	struct thaw_operation op;
-	struct thaw_timer timer;		 /* of the operation */
-	struct thaw_watch child_watch;		 /* SIGCHLD */
-	struct thaw_watch frozen_watch;		 /* cgroup.events, while the freezer works */
-	struct thaw_buffer response;		 /* of the response, not yet sent */
+	struct thaw_timer timer;                 /* of the operation */
+	struct thaw_watch child_watch;           /* SIGCHLD */
+	struct thaw_watch frozen_watch;          /* cgroup.events, while the freezer works */
+	struct thaw_buffer response;             /* of the response, not yet sent */
 	Thaw__Agent__HostMessage *configuration; /* the Configure, NULL before it */
-	uint64_t logs_lost;			 /* bytes that came while there was no host */
+	uint64_t logs_lost;                      /* bytes that came while there was no host */
 	uint32_t finished_seq; /* Chunks of an Invoke already over are passed over */
 	uint64_t deadline_ns;  /* of the latest invocation */
 	bool condemned; /* the runtime must not be used again: kill it before the next start */

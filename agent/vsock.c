@@ -13,9 +13,9 @@
 int thaw_vsock_listen(unsigned int port, struct thaw_error *err)
 {
 	struct sockaddr_vm address = {
-	    .svm_family = AF_VSOCK,
-	    .svm_port = port,
-	    .svm_cid = VMADDR_CID_ANY,
+		.svm_family = AF_VSOCK,
+		.svm_port = port,
+		.svm_cid = VMADDR_CID_ANY,
 	};
 	cleanup_close int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 

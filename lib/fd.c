@@ -169,8 +169,7 @@ ssize_t thaw_recv_fds(int socket, void *data, size_t size, int fds[THAW_FDS_MAX]
 	return n;
 }
 
-int thaw_fds_take(struct thaw_fds *fds, uint32_t number, const char *what,
-		  struct thaw_error *err)
+int thaw_fds_take(struct thaw_fds *fds, uint32_t number, const char *what, struct thaw_error *err)
 {
 	if (number == 0 || number > fds->count || fds->fd[number - 1] < 0)
 		return thaw_error_set(err, EBADF, "%s: no descriptor came with the message", what);

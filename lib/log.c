@@ -75,7 +75,8 @@ void thaw_log(enum thaw_log_level level, const char *format, ...)
 	if (logger.json) {
 		json_escape(escaped, sizeof(escaped), text);
 		n = snprintf(line, sizeof(line),
-			     "{\"time\":\"%s.%03uZ\",\"level\":\"%s\",\"program\":\"%s\",\"message\":\"%s\"}\n",
+			     "{\"time\":\"%s.%03uZ\",\"level\":\"%s\",\"program\":\"%s\","
+			     "\"message\":\"%s\"}\n",
 			     stamp, ms, level_names[level], logger.program, escaped);
 	} else {
 		n = snprintf(line, sizeof(line), "%s.%03uZ %s %s: %s\n", stamp, ms,

@@ -200,10 +200,10 @@ static uint64_t exit_value(const struct bench_sample *sample, const void *name)
 static json_t *json_counts(const struct bench_series *series)
 {
 	static const char *const names[] = {
-		[COUNT_EXITS] = "exits",           [COUNT_PAGES] = "pages",
-		[COUNT_PRIVATE] = "pages_own", [COUNT_MINOR] = "minor_faults",
-		[COUNT_MAJOR] = "major_faults",    [COUNT_UFFD] = "uffd_faults",
-		[COUNT_READ] = "read_kib",         [COUNT_OWN] = "vmm_kib",
+		[COUNT_EXITS] = "exits",        [COUNT_PAGES] = "pages",
+		[COUNT_PRIVATE] = "pages_own",  [COUNT_MINOR] = "minor_faults",
+		[COUNT_MAJOR] = "major_faults", [COUNT_UFFD] = "uffd_faults",
+		[COUNT_READ] = "read_kib",      [COUNT_OWN] = "vmm_kib",
 	};
 	const struct thaw_statistics *last = &series->samples[series->count - 1].statistics;
 	json_t *object = json_object();

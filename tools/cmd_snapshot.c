@@ -12,7 +12,8 @@
 #include "tools/tool.h"
 
 static const char help[] =
-	"Usage: thaw snapshot create --runtime NAME --code DIR|ZIP --handler NAME -o NAME [OPTIONS]\n"
+	"Usage: thaw snapshot create --runtime NAME --code DIR|ZIP --handler NAME -o NAME "
+	"[OPTIONS]\n"
 	"       thaw snapshot ls\n"
 	"       thaw snapshot inspect NAME [--verify]\n"
 	"       thaw snapshot rm NAME...\n"

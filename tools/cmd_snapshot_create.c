@@ -13,7 +13,8 @@
 #include "tools/invocation.h"
 
 static const char help[] =
-	"Usage: thaw snapshot create --runtime NAME --code DIR|ZIP --handler NAME -o NAME [OPTIONS]\n"
+	"Usage: thaw snapshot create --runtime NAME --code DIR|ZIP --handler NAME -o NAME "
+	"[OPTIONS]\n"
 	"\n"
 	"Boots a microVM, starts the function in it, freezes it when it is initialised (after\n"
 	"its before-snapshot hooks) and saves it as snapshot NAME. With an event, one clone is\n"

@@ -124,8 +124,8 @@ static size_t parts_steps(struct reply_parts *p, const struct thaw_steps *steps)
 	return steps->count;
 }
 
-static int do_create(struct thaw_control *c, const Thaw__Vmm__Create *request,
-		     struct thaw_fds *fds, struct reply_parts *p, struct thaw_error *err)
+static int do_create(struct thaw_control *c, const Thaw__Vmm__Create *request, struct thaw_fds *fds,
+		     struct reply_parts *p, struct thaw_error *err)
 {
 	const struct thaw_machine_events events = {control_mark, control_stopped, c};
 	struct thaw_steps steps;
@@ -241,12 +241,12 @@ static int do_inspect(const Thaw__Vmm__Inspect *request, struct thaw_fds *fds,
 	if (rc < 0)
 		return rc;
 	if (p->state->memory_index != p->index.checksum)
-		return thaw_error_set(err, EBADMSG, "state and memory index are not of one snapshot");
+		return thaw_error_set(err, EBADMSG,
+				      "state and memory index are not of one snapshot");
 	if (request->frames_fd) {
 		cleanup_close int frames_fd = thaw_fds_take(fds, request->frames_fd, "frames", err);
-		rc = frames_fd < 0
-			     ? frames_fd
-			     : thaw_frames_read(&p->index, frames_fd, verify_run, NULL, err);
+		rc = frames_fd < 0 ? frames_fd
+				   : thaw_frames_read(&p->index, frames_fd, verify_run, NULL, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -420,7 +420,10 @@ int thaw_control_create(struct thaw_control **control, int socket, struct thaw_l
 		return thaw_error_errno(err, ENOMEM, "control socket");
 	c->loop = loop;
 	c->source = (struct thaw_source){
-		.fd = socket, .events = EPOLLIN, .handle = control_handle, .opaque = c,
+		.fd = socket,
+		.events = EPOLLIN,
+		.handle = control_handle,
+		.opaque = c,
 	};
 	int rc = thaw_loop_add(loop, &c->source, err);
 	if (rc < 0) {

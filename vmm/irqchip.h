@@ -17,7 +17,6 @@ int thaw_irqchip_create(int vm_fd, struct thaw_error *err);
 int thaw_irqchip_line(int vm_fd, unsigned int gsi, struct thaw_error *err);
 
 int thaw_irqchip_save(int vm_fd, struct Thaw__Snapshot__State *out, struct thaw_error *err);
-int thaw_irqchip_restore(int vm_fd, const struct Thaw__Snapshot__State *in,
-			 struct thaw_error *err);
+int thaw_irqchip_restore(int vm_fd, const struct Thaw__Snapshot__State *in, struct thaw_error *err);
 
 #endif

@@ -83,7 +83,8 @@ int thaw_kvm_set_memory(int vm_fd, uint32_t slot, uint64_t gpa, uint64_t size, v
 	return THAW_KVM(vm_fd, KVM_SET_USER_MEMORY_REGION, &region, err);
 }
 
-/* Real mode: popcnt %eax, %ebx; hlt. The emulator has no POPCNT, every processor of this age has. */
+/* Real mode: popcnt %eax, %ebx; hlt. The emulator has no POPCNT, every processor of this age has.
+ */
 static const uint8_t probe_code[] = {0x66, 0xf3, 0x0f, 0xb8, 0xd8, 0xf4};
 
 static int probe_run(int vm_fd, int run_size, void *page, bool *software, struct thaw_error *err)
@@ -127,8 +128,8 @@ int thaw_kvm_probe_software(int kvm_fd, bool *software, struct thaw_error *err)
 
 	if (vm_fd < 0 || run_size < 0)
 		return thaw_error_wrap(err, "probing KVM");
-	void *page = mmap(NULL, THAW_PAGE_SIZE, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *page = mmap(NULL, THAW_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
 	if (page == MAP_FAILED)
 		return thaw_error_errno(err, errno, "probing KVM");
 	memcpy(page, probe_code, sizeof(probe_code));

@@ -20,16 +20,16 @@ struct thaw_error;
  * memory of a locked source that another thread removes must stay until the next batch. */
 struct thaw_source {
 	int fd;
-	uint32_t events;                                /* EPOLLIN ..., as last set */
+	uint32_t events; /* EPOLLIN ..., as last set */
 	void (*handle)(void *opaque, uint32_t events);
 	void *opaque;
-	bool locked;                                    /* call with the device lock held */
+	bool locked; /* call with the device lock held */
 	bool added;
 };
 
 struct thaw_loop {
 	int epoll_fd;
-	pthread_mutex_t lock; /* the device lock: vCPU threads take it around bus accesses */
+	pthread_mutex_t lock;       /* the device lock: vCPU threads take it around bus accesses */
 	struct thaw_source **ready; /* the batch being handled, so that removal can clear it */
 	int ready_count;
 	bool stop;

@@ -50,8 +50,8 @@ int thaw_machine_resume(struct thaw_machine *machine, struct thaw_error *err);
 
 /* The machine is paused and stays so. index->... is the caller's to clear. */
 int thaw_machine_snapshot(struct thaw_machine *machine, const Thaw__Vmm__Snapshot *request,
-			  struct thaw_fds *fds, struct thaw_index *index,
-			  struct thaw_steps *steps, struct thaw_error *err);
+			  struct thaw_fds *fds, struct thaw_index *index, struct thaw_steps *steps,
+			  struct thaw_error *err);
 int thaw_machine_save_working_set(struct thaw_machine *machine,
 				  const Thaw__Vmm__SaveWorkingSet *request, struct thaw_fds *fds,
 				  struct thaw_error *err);

@@ -42,7 +42,8 @@ static int map_drive(struct thaw_machine *m, int fd, struct thaw_error *err)
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return thaw_error_set(err, EINVAL, "not a regular file");
 	if (st.st_size == 0 || (uint64_t)st.st_size % MACHINE_PMEM_UNIT)
-		return thaw_error_set(err, EINVAL, "%lld bytes: a mapped drive is a multiple of 2 MiB",
+		return thaw_error_set(err, EINVAL,
+				      "%lld bytes: a mapped drive is a multiple of 2 MiB",
 				      (long long)st.st_size);
 	/* Where KVM has no read-only slots, a guest that writes gets pages of its own. */
 	void *host = mmap(NULL, (size_t)st.st_size, readonly ? PROT_READ : PROT_READ | PROT_WRITE,
@@ -98,7 +99,9 @@ static int add_virtio(struct thaw_machine *m, const struct thaw_virtio_ops *ops,
 			  err);
 	for (unsigned int q = 0; q < ops->queues && rc == 0; q++) {
 		struct kvm_ioeventfd kick = {
-			.addr = base + THAW_VIRTIO_MMIO_NOTIFY, .len = 4, .datamatch = q,
+			.addr = base + THAW_VIRTIO_MMIO_NOTIFY,
+			.len = 4,
+			.datamatch = q,
 			.fd = thaw_virtio_mmio_kick_fd(d->mmio, q),
 			.flags = KVM_IOEVENTFD_FLAG_DATAMATCH,
 		};
@@ -137,14 +140,15 @@ static int add_drives(struct thaw_machine *m, const Thaw__Vmm__Create *request,
 	return rc;
 }
 
-static int add_vsock(struct thaw_machine *m, const Thaw__Vmm__Create *request,
-		     struct thaw_fds *fds, struct thaw_error *err)
+static int add_vsock(struct thaw_machine *m, const Thaw__Vmm__Create *request, struct thaw_fds *fds,
+		     struct thaw_error *err)
 {
 	cleanup_close int listener = -1, forward = -1;
 	int rc;
 
 	if (request->vsock_listener_fd) {
-		rc = listener = thaw_fds_take(fds, request->vsock_listener_fd, "vsock listener", err);
+		rc = listener =
+			thaw_fds_take(fds, request->vsock_listener_fd, "vsock listener", err);
 		if (rc < 0)
 			return rc;
 	}

@@ -105,8 +105,8 @@ static int save_state(struct thaw_machine *m, Thaw__Snapshot__State *state, stru
 }
 
 int thaw_machine_snapshot(struct thaw_machine *m, const Thaw__Vmm__Snapshot *request,
-			  struct thaw_fds *fds, struct thaw_index *index,
-			  struct thaw_steps *steps, struct thaw_error *err)
+			  struct thaw_fds *fds, struct thaw_index *index, struct thaw_steps *steps,
+			  struct thaw_error *err)
 {
 	cleanup_close int state_fd = thaw_fds_take(fds, request->state_fd, "state", err);
 	cleanup_close int index_fd = thaw_fds_take(fds, request->index_fd, "index", err);
@@ -157,8 +157,9 @@ int thaw_machine_save_working_set(struct thaw_machine *m, const Thaw__Vmm__SaveW
 	if (fd < 0)
 		return fd;
 	if (!m->uffd || m->phase != MACHINE_PAUSED)
-		return thaw_error_set(err, EINVAL,
-				      "a working set comes from a paused machine restored with record");
+		return thaw_error_set(
+			err, EINVAL,
+			"a working set comes from a paused machine restored with record");
 	return thaw_working_set_write(thaw_uffd_recorded(m->uffd), m->index_checksum, fd, err);
 }
 
@@ -199,10 +200,11 @@ static int restore_check(const struct thaw_machine *m, const Thaw__Snapshot__Sta
 				      thaw_cpu_template_name(state->cpu_template),
 				      thaw_cpu_template_name(m->cpu_template));
 	if ((state->cpu_template == THAW_CPU_SOFTWARE_KVM) != m->software_kvm)
-		return thaw_error_set(err, ENOTSUP,
-				      "it was made with the CPU template %s, and this host's KVM is %s",
-				      thaw_cpu_template_name(state->cpu_template),
-				      m->software_kvm ? "a software KVM" : "not a software KVM");
+		return thaw_error_set(
+			err, ENOTSUP,
+			"it was made with the CPU template %s, and this host's KVM is %s",
+			thaw_cpu_template_name(state->cpu_template),
+			m->software_kvm ? "a software KVM" : "not a software KVM");
 	if (state->vcpus != m->gate.count || state->n_cpu != m->gate.count)
 		return thaw_error_set(err, EINVAL, "it has %u vCPUs, the machine %u", state->vcpus,
 				      m->gate.count);
@@ -212,14 +214,13 @@ static int restore_check(const struct thaw_machine *m, const Thaw__Snapshot__Sta
 				      (unsigned long long)m->memory_mib);
 	if (state->memory_index != index->checksum ||
 	    index->pages != m->memory.size / THAW_PAGE_SIZE)
-		return thaw_error_set(err, EBADMSG, "state and memory index are not of one snapshot");
+		return thaw_error_set(err, EBADMSG,
+				      "state and memory index are not of one snapshot");
 	if (state->n_devices != devices)
 		return thaw_error_set(err, EINVAL, "it has %zu devices, the machine %zu",
 				      state->n_devices, devices);
 	for (size_t i = 0; i < devices; i++) {
-		const char *kind = i < m->device_count
-					   ? machine_device_name(m, i)
-					   : "serial";
+		const char *kind = i < m->device_count ? machine_device_name(m, i) : "serial";
 		if (strcmp(state->devices[i]->kind, kind))
 			return thaw_error_set(err, EINVAL, "device %zu is %s, the machine's is %s",
 					      i, state->devices[i]->kind, kind);
@@ -274,16 +275,19 @@ static int load_on_demand(struct thaw_machine *m, const Thaw__Vmm__Restore *requ
 			  struct thaw_steps *steps, struct thaw_error *err)
 {
 	struct thaw_uffd_config config = {
-		.device_fd = m->userfaultfd_fd, .record = request->record,
-		.failed = restore_uffd_failed, .opaque = m,
+		.device_fd = m->userfaultfd_fd,
+		.record = request->record,
+		.failed = restore_uffd_failed,
+		.opaque = m,
 	};
 	int rc = thaw_image_check(*image_fd, &m->memory, err);
 
 	if (rc < 0)
 		return rc;
 	if (m->userfaultfd_fd < 0)
-		return thaw_error_set(err, EINVAL,
-				      "mode uffd needs /dev/userfaultfd when the machine is created");
+		return thaw_error_set(
+			err, EINVAL,
+			"mode uffd needs /dev/userfaultfd when the machine is created");
 	if (working_set->count && !request->record) {
 		cleanup_free struct thaw_page_range *ranges = NULL;
 		size_t count;
@@ -311,12 +315,14 @@ static int restore_memory(struct thaw_machine *m, const Thaw__Vmm__Restore *requ
 			  struct thaw_error *err)
 {
 	bool eager = request->mode == THAW__VMM__RESTORE_MODE__RESTORE_MODE_EAGER;
-	cleanup_close int fd =
-		eager ? thaw_fds_take(fds, request->frames_fd, "frames", err)
-		      : thaw_fds_take(fds, request->image_fd, "image", err);
+	cleanup_close int fd = eager ? thaw_fds_take(fds, request->frames_fd, "frames", err)
+				     : thaw_fds_take(fds, request->image_fd, "image", err);
 	struct thaw_working_set working_set = {0};
 	struct thaw_load_source source = {
-		.index = index, .working_set = &working_set, .image_fd = fd, .frames_fd = fd,
+		.index = index,
+		.working_set = &working_set,
+		.image_fd = fd,
+		.frames_fd = fd,
 	};
 	int rc;
 

@@ -113,7 +113,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (getsockopt(CONTROL_FD, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
 	    type != SOCK_SEQPACKET) {
-		fputs("thaw-vmm: descriptor 3 is not a SOCK_SEQPACKET socket: it is started by thaw, not by hand\n",
+		fputs("thaw-vmm: descriptor 3 is not a SOCK_SEQPACKET socket: it is started by "
+		      "thaw, not by hand\n",
 		      stderr);
 		return 2;
 	}

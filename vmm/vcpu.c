@@ -116,9 +116,8 @@ static void vcpu_internal_error(struct thaw_vcpu *vcpu)
 	ioctl(vcpu->fd, KVM_GET_REGS, &regs);
 	ioctl(vcpu->fd, KVM_GET_SREGS, &sregs);
 	if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION) {
-		snprintf(message, sizeof(message),
-			 "KVM internal error %u at 0x%llx (%s mode)", run->internal.suberror,
-			 regs.rip, sregs.cs.dpl == 3 ? "user" : "kernel");
+		snprintf(message, sizeof(message), "KVM internal error %u at 0x%llx (%s mode)",
+			 run->internal.suberror, regs.rip, sregs.cs.dpl == 3 ? "user" : "kernel");
 		vcpu_stop(vcpu, THAW_STOP_KVM, message);
 		return;
 	}
@@ -131,7 +130,8 @@ static void vcpu_internal_error(struct thaw_vcpu *vcpu)
 			snprintf(bytes + 3 * i, 4, "%02x ", run->emulation_failure.insn_bytes[i]);
 	}
 	snprintf(message, sizeof(message),
-		 "KVM cannot emulate the instruction at 0x%llx (%s mode)%s%s: on a software KVM use the guest kernel of Thaw and the CPU template software-kvm",
+		 "KVM cannot emulate the instruction at 0x%llx (%s mode)%s%s: on a software KVM "
+		 "use the guest kernel of Thaw and the CPU template software-kvm",
 		 regs.rip, sregs.cs.dpl == 3 ? "user" : "kernel", bytes[0] ? ", bytes " : "",
 		 bytes);
 	vcpu_stop(vcpu, THAW_STOP_KVM, message);
@@ -269,8 +269,7 @@ int thaw_vcpu_create(struct thaw_gate *gate, int vm_fd, int run_size,
 	rc = THAW_KVM(vcpu->fd, KVM_SET_CPUID2, cpuid, err);
 	if (rc < 0)
 		goto fail;
-	vcpu->run =
-		mmap(NULL, (size_t)run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	vcpu->run = mmap(NULL, (size_t)run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (vcpu->run == MAP_FAILED) {
 		rc = thaw_error_errno(err, errno, "mapping a vCPU");
 		goto fail;

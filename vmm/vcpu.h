@@ -19,8 +19,8 @@ struct thaw_bus;
 struct thaw_error;
 struct Thaw__Snapshot__Cpu;
 
-#define THAW_VCPUS_MAX      6u
-#define THAW_EXIT_REASONS   64u /* KVM_EXIT_*; larger ones count as 0 (unknown) */
+#define THAW_VCPUS_MAX    6u
+#define THAW_EXIT_REASONS 64u /* KVM_EXIT_*; larger ones count as 0 (unknown) */
 
 enum thaw_stop_reason { THAW_STOP_RESET, THAW_STOP_KVM, THAW_STOP_HOST };
 

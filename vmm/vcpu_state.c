@@ -20,7 +20,10 @@
  * sregs before the rest because they decide how the rest is read, LAPIC before the MSRs because
  * TSC_DEADLINE arms its timer. */
 #define FIELD(member, name, type)                                                                  \
-	{#name, offsetof(Thaw__Snapshot__Cpu, member), sizeof(type), KVM_GET_##name, KVM_SET_##name}
+	{                                                                                          \
+#name, offsetof(Thaw__Snapshot__Cpu, member), sizeof(type), KVM_GET_##name,        \
+			KVM_SET_##name                                                             \
+	}
 static const struct cpu_field {
 	const char *name;
 	size_t offset; /* of the ProtobufCBinaryData */
@@ -51,7 +54,8 @@ static int cpu_set(int fd, unsigned long request, const char *name, size_t size,
 		   const ProtobufCBinaryData *in, struct thaw_error *err)
 {
 	if (in->len != size)
-		return thaw_error_set(err, EINVAL, "%s has %zu bytes, not %zu", name, in->len, size);
+		return thaw_error_set(err, EINVAL, "%s has %zu bytes, not %zu", name, in->len,
+				      size);
 	int rc = thaw_kvm_ioctl(fd, request, name, in->data, err);
 	return rc < 0 ? thaw_error_wrap(err, "loading") : 0;
 }
@@ -114,8 +118,8 @@ static int msrs_save(struct thaw_vcpu *vcpu, int kvm_fd, ProtobufCBinaryData *ou
  * it fire at once, which a guest without a timer takes for a spurious interrupt. */
 static uint64_t deadline_now(struct thaw_vcpu *vcpu)
 {
-	_Alignas(struct kvm_msrs) uint8_t space[sizeof(struct kvm_msrs) +
-						sizeof(struct kvm_msr_entry)] = {0};
+	_Alignas(struct kvm_msrs)
+		uint8_t space[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)] = {0};
 	struct kvm_msrs *msrs = (struct kvm_msrs *)space;
 
 	msrs->nmsrs = 1;
@@ -223,6 +227,6 @@ int thaw_vcpu_restore(struct thaw_vcpu *vcpu, const Thaw__Snapshot__Cpu *in, str
 	rc = msrs_restore(vcpu, &in->msrs, err);
 	if (rc < 0)
 		return rc;
-	return cpu_set(vcpu->fd, KVM_SET_VCPU_EVENTS, "VCPU_EVENTS",
-		       sizeof(struct kvm_vcpu_events), &in->events, err);
+	return cpu_set(vcpu->fd, KVM_SET_VCPU_EVENTS, "VCPU_EVENTS", sizeof(struct kvm_vcpu_events),
+		       &in->events, err);
 }

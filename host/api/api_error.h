@@ -18,7 +18,7 @@ struct thaw_validation;
 struct thaw_api_error {
 	const char *code;
 	unsigned int status;
-	bool capital;	  /* "Message", not "message" */
+	bool capital;     /* "Message", not "message" */
 	const char *type; /* "User", "Service"; NULL: the body has none */
 };
 
@@ -28,7 +28,7 @@ const struct thaw_api_error *thaw_api_error_find(const char *code);
 /* The response of error `code` with a message. An unknown code is ServiceException's 500: a
  * mistake of ours must not look like the client's. NULL without memory. */
 struct thaw_http_response *thaw_api_error_response(const char *code, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+	__attribute__((format(printf, 2, 3)));
 
 /* TooManyRequestsException: `reason` is of the model's enum ("ConcurrentInvocationLimitExceeded",
  * ...), `retry_after` in seconds. NULL for no message: "Rate Exceeded." */

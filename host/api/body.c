@@ -65,7 +65,7 @@ int thaw_body_parse(const void *data, size_t size, struct thaw_validation *valid
 		}
 		if (wrong)
 			return thaw_validation_serialization(
-			    validation, "Could not parse request body into json: %s", wrong);
+				validation, "Could not parse request body into json: %s", wrong);
 	}
 	if (!*tree)
 		return -ENOMEM;
@@ -96,7 +96,7 @@ static int type_fault(const struct thaw_object *object, const json_t *value, con
 	switch (json_typeof(value)) {
 	case JSON_OBJECT:
 		return thaw_validation_serialization(
-		    object->validation, "Start of structure or map found where not expected.");
+			object->validation, "Start of structure or map found where not expected.");
 	case JSON_ARRAY:
 		return thaw_validation_serialization(object->validation,
 						     "Start of list found where not expected");
@@ -251,7 +251,7 @@ int thaw_object_object(const struct thaw_object *object, const char *name,
 		return type_fault(object, json, "a structure");
 	if (!json_is_object(json))
 		return thaw_validation_serialization(
-		    object->validation, "Unexpected field type: a structure is wanted");
+			object->validation, "Unexpected field type: a structure is wanted");
 	child->json = json;
 	child->validation = object->validation;
 	/* A path that does not fit is cut: it is told, never used. */
@@ -362,8 +362,8 @@ int thaw_base64_decode(const char *text, size_t length, uint8_t **data, size_t *
 		uint32_t bits = 0;
 		for (size_t k = 0; k < 4; k++) {
 			int digit = i + k >= length - padding
-					? 0
-					: base64_digit((unsigned char)text[i + k]);
+					    ? 0
+					    : base64_digit((unsigned char)text[i + k]);
 			if (digit < 0)
 				return -EINVAL;
 			bits = bits << 6 | (uint32_t)digit;

@@ -17,26 +17,26 @@
 /* Of a connection's memory, what parsed headers take beside their text. */
 #define POOL_EXTRA   (48u << 10)
 #define THREAD_STACK (512u << 10)
-#define BACKLOG	     1024
+#define BACKLOG      1024
 #define FORCED_MS    5000 /* for the server's own threads to see that all is over */
 #define CLOSED_MS    200  /* for connections to close by themselves before they are closed */
 
 void thaw_http_config_init(struct thaw_http_config *config)
 {
 	*config = (struct thaw_http_config){
-	    .address = "127.0.0.1",
-	    .threads = 4,
-	    .connections = 4096,
-	    .connections_per_address = 1024,
-	    .head_ms = 10000,
-	    .idle_ms = 60000,
-	    .grace_ms = 10000,
-	    .rate_min = 16u << 10,
-	    .head_max = 64u << 10,
-	    .body_max = 1u << 20,
-	    .body_total = 512u << 20,
-	    .discard_max = 64u << 20,
-	    .stream_max = 256u << 10,
+		.address = "127.0.0.1",
+		.threads = 4,
+		.connections = 4096,
+		.connections_per_address = 1024,
+		.head_ms = 10000,
+		.idle_ms = 60000,
+		.grace_ms = 10000,
+		.rate_min = 16u << 10,
+		.head_max = 64u << 10,
+		.body_max = 1u << 20,
+		.body_total = 512u << 20,
+		.discard_max = 64u << 20,
+		.stream_max = 256u << 10,
 	};
 }
 
@@ -76,7 +76,7 @@ static int server_listen(struct thaw_http_server *server, struct thaw_error *err
 		return thaw_error_set(err, EINVAL, "\"%s\" is no address to listen on",
 				      config->address);
 	cleanup_close int fd =
-	    socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
 		return thaw_error_errno(err, errno, "making a socket");
 	if (found->ai_family == AF_INET6)
@@ -86,8 +86,8 @@ static int server_listen(struct thaw_http_server *server, struct thaw_error *err
 		return thaw_error_errno(err, errno, "listening on %s port %u", config->address,
 					config->port);
 	server->port =
-	    ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-					      : ((struct sockaddr_in *)&bound)->sin_port);
+		ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
+						  : ((struct sockaddr_in *)&bound)->sin_port);
 	server->listener = thaw_fd_take(&fd);
 	return 0;
 }
@@ -116,16 +116,17 @@ static int server_serve(struct thaw_http_server *server, struct thaw_error *err)
 	const struct thaw_http_config *config = &server->config;
 
 	server->daemon = MHD_start_daemon(
-	    MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
-	    http_watch_admit, server, http_exchange_step, server, MHD_OPTION_EXTERNAL_LOGGER,
-	    server_log, server, MHD_OPTION_LISTEN_SOCKET, server->listener,
-	    MHD_OPTION_THREAD_POOL_SIZE, config->threads > 1 ? config->threads : 0u,
-	    MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK, MHD_OPTION_CONNECTION_LIMIT,
-	    config->connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, config->head_max + POOL_EXTRA,
-	    MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-	    MHD_OPTION_UNESCAPE_CALLBACK, server_keep_escapes, NULL, MHD_OPTION_URI_LOG_CALLBACK,
-	    http_exchange_begin, server, MHD_OPTION_NOTIFY_COMPLETED, http_exchange_done, server,
-	    MHD_OPTION_NOTIFY_CONNECTION, http_watch_notify, server, MHD_OPTION_END);
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
+		http_watch_admit, server, http_exchange_step, server, MHD_OPTION_EXTERNAL_LOGGER,
+		server_log, server, MHD_OPTION_LISTEN_SOCKET, server->listener,
+		MHD_OPTION_THREAD_POOL_SIZE, config->threads > 1 ? config->threads : 0u,
+		MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK, MHD_OPTION_CONNECTION_LIMIT,
+		config->connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		config->head_max + POOL_EXTRA, MHD_OPTION_CONNECTION_TIMEOUT, 0u,
+		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, server_keep_escapes,
+		NULL, MHD_OPTION_URI_LOG_CALLBACK, http_exchange_begin, server,
+		MHD_OPTION_NOTIFY_COMPLETED, http_exchange_done, server,
+		MHD_OPTION_NOTIFY_CONNECTION, http_watch_notify, server, MHD_OPTION_END);
 	if (!server->daemon)
 		return thaw_error_errno(err, errno ? errno : EIO, "starting the HTTP server");
 	return 0;

@@ -50,7 +50,7 @@ struct thaw_http_request {
 	const uint8_t *body; /* never NULL; a 0 byte follows that body_size does not count */
 	size_t body_size;
 	char peer[THAW_HTTP_PEER_TEXT]; /* the client's address, numbers only, without the port */
-	bool loopback;			/* the client is on this machine (127/8, ::1) */
+	bool loopback;                  /* the client is on this machine (127/8, ::1) */
 
 	/* Set by the head hook: the most this body may be (from body_max of the configuration). */
 	size_t body_limit;
@@ -76,7 +76,7 @@ struct thaw_http_hooks {
 /* Start from thaw_http_config_init. Times in milliseconds, sizes in bytes. */
 struct thaw_http_config {
 	const char *address; /* numbers: "127.0.0.1", "::" (IPv6 and IPv4), "0.0.0.0" */
-	uint16_t port;	     /* 0: a free one */
+	uint16_t port;       /* 0: a free one */
 	unsigned int threads;
 	unsigned int connections;
 	unsigned int connections_per_address; /* 0: as many as `connections` */
@@ -111,7 +111,7 @@ struct thaw_http_figures {
 	uint64_t body_bytes;  /* held for bodies */
 	uint64_t accepted;    /* connections ever */
 	uint64_t turned_away; /* connections over the limit of their address, ever */
-	uint64_t cut;	      /* clients that broke a time, ever */
+	uint64_t cut;         /* clients that broke a time, ever */
 };
 
 void thaw_http_figures(struct thaw_http_server *server, struct thaw_http_figures *figures);

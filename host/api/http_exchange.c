@@ -137,7 +137,7 @@ static enum MHD_Result exchange_reply(struct http_exchange *exchange,
 static enum MHD_Result exchange_too_large(struct http_exchange *exchange, uint64_t announced)
 {
 	struct thaw_http_response *response =
-	    exchange_refusal(exchange, 413, "The request body is too large.");
+		exchange_refusal(exchange, 413, "The request body is too large.");
 
 	if (thaw_http_header(&exchange->request, "Expect") ||
 	    announced - exchange->request.body_limit > exchange->server->config.discard_max)
@@ -164,7 +164,7 @@ static enum MHD_Result exchange_head(struct http_exchange *exchange, const char 
 	const char *length = thaw_http_header(&exchange->request, "Content-Length");
 	uint64_t announced = length ? strtoull(length, NULL, 10) : 0;
 	response =
-	    config->hooks.head ? config->hooks.head(config->opaque, &exchange->request) : NULL;
+		config->hooks.head ? config->hooks.head(config->opaque, &exchange->request) : NULL;
 	if (response) {
 		/* An answer before the end of the body costs the connection: a body that is not
 		 * too much is read and dropped. */
@@ -214,10 +214,10 @@ static enum MHD_Result exchange_body(struct http_exchange *exchange, const char 
 	http_watch_moved(exchange, size);
 	if (!exchange->refusal && size > request->body_limit - request->body_size)
 		exchange->refusal =
-		    exchange_refusal(exchange, 413, "The request body is too large.");
+			exchange_refusal(exchange, 413, "The request body is too large.");
 	else if (!exchange->refusal && body_grow(exchange, size) < 0)
 		exchange->refusal =
-		    exchange_refusal(exchange, 503, "No memory left for the request.");
+			exchange_refusal(exchange, 503, "No memory left for the request.");
 	else if (!exchange->refusal) {
 		memcpy(exchange->body + request->body_size, data, size);
 		request->body_size += size;
@@ -227,8 +227,8 @@ static enum MHD_Result exchange_body(struct http_exchange *exchange, const char 
 	}
 	exchange->discarded += size;
 	return exchange->refusal && exchange->discarded <= exchange->server->config.discard_max
-		   ? MHD_YES
-		   : MHD_NO;
+		       ? MHD_YES
+		       : MHD_NO;
 }
 
 /* The lock is held. Waits for the answer without a thread, or sends it. */
@@ -354,9 +354,9 @@ void http_exchange_gone(struct http_exchange *exchange)
 void http_exchange_force(struct http_exchange *exchange)
 {
 	struct thaw_http_response *response =
-	    exchange_refusal(exchange, 503, "The service is stopping.");
+		exchange_refusal(exchange, 503, "The service is stopping.");
 	struct MHD_Response *answer =
-	    http_response_make(response, exchange->request.id, true, NULL);
+		http_response_make(response, exchange->request.id, true, NULL);
 
 	http_exchange_gone(exchange);
 	pthread_mutex_lock(&exchange->lock);
@@ -388,7 +388,7 @@ void thaw_http_respond(struct thaw_http_request *request, struct thaw_http_respo
 	struct http_exchange *exchange = exchange_of(request);
 	unsigned int status = thaw_http_response_status(response);
 	struct MHD_Response *answer = http_response_make(
-	    response, request->id, atomic_load(&exchange->server->stopping), NULL);
+		response, request->id, atomic_load(&exchange->server->stopping), NULL);
 
 	pthread_mutex_lock(&exchange->lock);
 	if (!exchange->answered && !exchange->closed) {
@@ -426,7 +426,7 @@ int thaw_http_stream_begin(struct thaw_http_request *request, struct thaw_http_r
 	unsigned int status = thaw_http_response_status(response);
 	uint8_t *ring = malloc(exchange->server->config.stream_max);
 	struct MHD_Response *answer = http_response_make(
-	    response, request->id, atomic_load(&exchange->server->stopping), exchange);
+		response, request->id, atomic_load(&exchange->server->stopping), exchange);
 	int rc = ring && answer ? 0 : -ENOMEM;
 
 	pthread_mutex_lock(&exchange->lock);

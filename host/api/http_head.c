@@ -122,7 +122,7 @@ static void peer_set(struct http_exchange *exchange)
 {
 	struct thaw_http_request *request = &exchange->request;
 	const union MHD_ConnectionInfo *info =
-	    MHD_get_connection_info(exchange->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+		MHD_get_connection_info(exchange->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	const struct sockaddr *address = info ? info->client_addr : NULL;
 
 	if (address && address->sa_family == AF_INET) {
@@ -167,7 +167,7 @@ unsigned int http_head_take(struct http_exchange *exchange, const char *method, 
 {
 	struct head head = {.exchange = exchange};
 	const union MHD_ConnectionInfo *info =
-	    MHD_get_connection_info(exchange->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+		MHD_get_connection_info(exchange->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
 
 	peer_set(exchange);
 	int rc = head_take_headers(exchange, method, &head);

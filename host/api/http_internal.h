@@ -44,10 +44,10 @@ struct http_connection {
 	int fd;
 	uint32_t generation; /* tells an event of this connection from one of the slot's last */
 	enum http_phase phase;
-	uint64_t since;	   /* when the phase began, ns */
+	uint64_t since;    /* when the phase began, ns */
 	uint64_t first_ns; /* when the first byte of the next head was noticed, 0: none yet */
-	uint64_t base;	   /* bytes received or acknowledged when the phase began */
-	uint64_t moved;	   /* of the body, in this phase */
+	uint64_t base;     /* bytes received or acknowledged when the phase began */
+	uint64_t moved;    /* of the body, in this phase */
 	uint64_t busy_ns;  /* how long a stream had something for the client to take */
 	uint64_t seen_ns;  /* the watch's last look */
 	bool left;

@@ -73,7 +73,7 @@ int thaw_http_response_header(struct thaw_http_response *response, const char *n
 	memcpy(text, name, name_size);
 	memcpy(text + name_size, value, value_size);
 	response->headers[response->header_count++] =
-	    (struct thaw_http_header){.name = text, .value = text + name_size};
+		(struct thaw_http_header){.name = text, .value = text + name_size};
 	return 0;
 }
 
@@ -137,7 +137,7 @@ struct MHD_Response *http_response_make(struct thaw_http_response *response, con
 	if (stream) {
 		http_exchange_ref(stream);
 		made = MHD_create_response_from_callback(
-		    MHD_SIZE_UNKNOWN, STREAM_BLOCK, http_stream_read, stream, http_stream_free);
+			MHD_SIZE_UNKNOWN, STREAM_BLOCK, http_stream_read, stream, http_stream_free);
 		if (!made)
 			http_exchange_unref(stream);
 	} else if (response && response->body_size) {

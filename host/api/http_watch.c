@@ -95,7 +95,7 @@ static void connection_phase(struct http_connection *c, enum http_phase phase)
 	if (phase == HTTP_PHASE_IDLE || phase == HTTP_PHASE_SEND || phase == HTTP_PHASE_STREAM) {
 		connection_info(c->fd, &info);
 		c->base =
-		    phase == HTTP_PHASE_IDLE ? info.tcpi_bytes_received : info.tcpi_bytes_acked;
+			phase == HTTP_PHASE_IDLE ? info.tcpi_bytes_received : info.tcpi_bytes_acked;
 	}
 }
 
@@ -103,7 +103,7 @@ static void connection_open(struct thaw_http_server *server, struct MHD_Connecti
 			    void **context)
 {
 	const union MHD_ConnectionInfo *info =
-	    MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 	int fd = info ? info->connect_fd : -1;
 	uint8_t key[16];
 

@@ -18,7 +18,7 @@
 #define KEY_SIZE   32
 #define NONCE_SIZE 12
 #define TAG_SIZE   16
-#define FORMAT	   1
+#define FORMAT     1
 
 #define NEW_FILE THAW_KEYRING_FILE ".new"
 
@@ -95,7 +95,7 @@ static int key_make(int dir, struct thaw_error *err)
 	struct stat st, mine;
 
 	cleanup_close int fd =
-	    openat(dir, NEW_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+		openat(dir, NEW_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
 	if (fd < 0)
 		return thaw_error_errno(err, errno, "making it");
 	while (flock(fd, LOCK_EX) < 0)
@@ -151,10 +151,10 @@ static bool cipher_start(EVP_CIPHER_CTX *context, const struct thaw_keyring *key
 	int n;
 
 	return EVP_CipherInit_ex2(context, EVP_aes_256_gcm(), keyring->key, nonce, encrypt, NULL) ==
-		   1 &&
+		       1 &&
 	       EVP_CipherUpdate(context, NULL, &n, &format, 1) == 1 &&
 	       EVP_CipherUpdate(context, NULL, &n, (const uint8_t *)key_id, (int)strlen(key_id)) ==
-		   1;
+		       1;
 }
 
 static bool key_id_valid(const char *key_id)
@@ -243,7 +243,7 @@ int thaw_access_key_make(char id[THAW_ACCESS_KEY_ID], char secret[THAW_ACCESS_KE
 	memcpy(id, "AKIA", 4);
 	for (size_t i = 0; i < sizeof(letters); i++)
 		id[4 + i] =
-		    alphabet[letters[i] % 32]; /* 256 is a multiple: no letter is likelier */
+			alphabet[letters[i] % 32]; /* 256 is a multiple: no letter is likelier */
 	id[THAW_ACCESS_KEY_ID - 1] = 0;
 	EVP_EncodeBlock((unsigned char *)secret, raw, sizeof(raw));
 	OPENSSL_cleanse(raw, sizeof(raw));

@@ -30,11 +30,11 @@ struct thaw_keyring;
 
 #define THAW_ACCESS_KEY_ID     21 /* "AKIA" and 16 of A-Z2-7 (80 random bits), terminated */
 #define THAW_ACCESS_KEY_SECRET 41 /* 40 of base64's alphabet (240 random bits), terminated */
-#define THAW_ACCOUNT_ID	       13 /* 12 digits, the first not 0, terminated */
+#define THAW_ACCOUNT_ID        13 /* 12 digits, the first not 0, terminated */
 
 #define THAW_SEALED_SECRET_MAX 128 /* bytes before sealing */
 #define THAW_SEALED_OVERHEAD   29
-#define THAW_SEALED_MAX	       (THAW_SEALED_SECRET_MAX + THAW_SEALED_OVERHEAD)
+#define THAW_SEALED_MAX        (THAW_SEALED_SECRET_MAX + THAW_SEALED_OVERHEAD)
 
 /*
  * Reads DIR/host.key; `dir` is a descriptor of the directory and stays the caller's. With `make`

@@ -35,30 +35,31 @@ struct shape {
 };
 
 static const struct shape shapes[THAW_SHAPES] = {
-    [THAW_SHAPE_ALIAS] = {1, 128, "(?!^[0-9]+$)([a-zA-Z0-9-_]+)", "[a-zA-Z0-9_-]+"},
-    [THAW_SHAPE_VERSION] = {1, 1024, "(\\$LATEST|[0-9]+)", "\\$LATEST|[0-9]+"},
-    [THAW_SHAPE_QUALIFIER] = {1, 128, "(|[a-zA-Z0-9$_-]+)", "[a-zA-Z0-9$_-]*"},
-    [THAW_SHAPE_HANDLER] = {0, 128, "[^\\s]+", "[^ \t\n\v\f\r]+"},
-    [THAW_SHAPE_DESCRIPTION] = {0, 256, NULL, NULL},
-    [THAW_SHAPE_STATEMENT_ID] = {1, 100, "([a-zA-Z0-9-_]+)", "[a-zA-Z0-9_-]+"},
-    [THAW_SHAPE_ACTION] = {0, 0, "(lambda:[*]|lambda:[a-zA-Z]+|[*])",
-			   "lambda:[*]|lambda:[a-zA-Z]+|[*]"},
-    [THAW_SHAPE_PRINCIPAL] = {0, 0, "[^\\s]+", "[^ \t\n\v\f\r]+"},
-    [THAW_SHAPE_SOURCE_ARN] = {0, 0,
-			       "arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:(" REGION
-			       ")?:(\\d{12})?:(.*)",
-			       "arn:aws[a-zA-Z0-9-]*:[a-zA-Z0-9-]+:(" REGION_POSIX
-			       ")?:([0-9]{12})?:[^\n]*"},
-    [THAW_SHAPE_SOURCE_ACCOUNT] = {0, 12, "\\d{12}", "[0-9]{12}"},
-    [THAW_SHAPE_EVENT_SOURCE_TOKEN] = {0, 256, "[a-zA-Z0-9._\\-]+", "[a-zA-Z0-9._-]+"},
-    [THAW_SHAPE_ROLE] = {0, 0, "arn:(aws[a-zA-Z-]*)?:iam::\\d{12}:role/?[a-zA-Z_0-9+=,.@\\-_/]+",
-			 "arn:(aws[a-zA-Z-]*)?:iam::[0-9]{12}:role/?[a-zA-Z_0-9+=,.@/-]+"},
-    [THAW_SHAPE_VARIABLE_NAME] = {0, 0, "[a-zA-Z]([a-zA-Z0-9_])+", "[a-zA-Z][a-zA-Z0-9_]+"},
-    [THAW_SHAPE_LOCAL_MOUNT_PATH] = {0, 160, "/mnt/[a-zA-Z0-9-_.]+", "/mnt/[a-zA-Z0-9_.-]+"},
-    [THAW_SHAPE_LOG_GROUP] = {1, 512, "[\\.\\-_/#A-Za-z0-9]+", "[._/#A-Za-z0-9-]+"},
-    [THAW_SHAPE_TENANT_ID] = {1, 256, "[a-zA-Z0-9\\._:\\/=+\\-@ ]+", "[a-zA-Z0-9._:/=+@ -]+"},
-    [THAW_SHAPE_TAG_KEY] = {1, 128, TAG_PATTERN, NULL},
-    [THAW_SHAPE_TAG_VALUE] = {0, 256, TAG_PATTERN, NULL},
+	[THAW_SHAPE_ALIAS] = {1, 128, "(?!^[0-9]+$)([a-zA-Z0-9-_]+)", "[a-zA-Z0-9_-]+"},
+	[THAW_SHAPE_VERSION] = {1, 1024, "(\\$LATEST|[0-9]+)", "\\$LATEST|[0-9]+"},
+	[THAW_SHAPE_QUALIFIER] = {1, 128, "(|[a-zA-Z0-9$_-]+)", "[a-zA-Z0-9$_-]*"},
+	[THAW_SHAPE_HANDLER] = {0, 128, "[^\\s]+", "[^ \t\n\v\f\r]+"},
+	[THAW_SHAPE_DESCRIPTION] = {0, 256, NULL, NULL},
+	[THAW_SHAPE_STATEMENT_ID] = {1, 100, "([a-zA-Z0-9-_]+)", "[a-zA-Z0-9_-]+"},
+	[THAW_SHAPE_ACTION] = {0, 0, "(lambda:[*]|lambda:[a-zA-Z]+|[*])",
+			       "lambda:[*]|lambda:[a-zA-Z]+|[*]"},
+	[THAW_SHAPE_PRINCIPAL] = {0, 0, "[^\\s]+", "[^ \t\n\v\f\r]+"},
+	[THAW_SHAPE_SOURCE_ARN] = {0, 0,
+				   "arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:(" REGION
+				   ")?:(\\d{12})?:(.*)",
+				   "arn:aws[a-zA-Z0-9-]*:[a-zA-Z0-9-]+:(" REGION_POSIX
+				   ")?:([0-9]{12})?:[^\n]*"},
+	[THAW_SHAPE_SOURCE_ACCOUNT] = {0, 12, "\\d{12}", "[0-9]{12}"},
+	[THAW_SHAPE_EVENT_SOURCE_TOKEN] = {0, 256, "[a-zA-Z0-9._\\-]+", "[a-zA-Z0-9._-]+"},
+	[THAW_SHAPE_ROLE] = {0, 0,
+			     "arn:(aws[a-zA-Z-]*)?:iam::\\d{12}:role/?[a-zA-Z_0-9+=,.@\\-_/]+",
+			     "arn:(aws[a-zA-Z-]*)?:iam::[0-9]{12}:role/?[a-zA-Z_0-9+=,.@/-]+"},
+	[THAW_SHAPE_VARIABLE_NAME] = {0, 0, "[a-zA-Z]([a-zA-Z0-9_])+", "[a-zA-Z][a-zA-Z0-9_]+"},
+	[THAW_SHAPE_LOCAL_MOUNT_PATH] = {0, 160, "/mnt/[a-zA-Z0-9-_.]+", "/mnt/[a-zA-Z0-9_.-]+"},
+	[THAW_SHAPE_LOG_GROUP] = {1, 512, "[\\.\\-_/#A-Za-z0-9]+", "[._/#A-Za-z0-9-]+"},
+	[THAW_SHAPE_TENANT_ID] = {1, 256, "[a-zA-Z0-9\\._:\\/=+\\-@ ]+", "[a-zA-Z0-9._:/=+@ -]+"},
+	[THAW_SHAPE_TAG_KEY] = {1, 128, TAG_PATTERN, NULL},
+	[THAW_SHAPE_TAG_VALUE] = {0, 256, TAG_PATTERN, NULL},
 };
 
 static regex_t shape_regex[THAW_SHAPES];
@@ -87,12 +88,12 @@ static bool is_separator_or_number(long c)
 	static const struct {
 		long first, last;
 	} ranges[] = {
-	    {0x20, 0x20},     {0xa0, 0xa0},	{0xb2, 0xb3},	  {0xb9, 0xb9},
-	    {0xbc, 0xbe},     {0x1680, 0x1680}, {0x2000, 0x200a}, {0x2028, 0x2029},
-	    {0x202f, 0x202f}, {0x205f, 0x205f}, {0x2070, 0x2070}, {0x2074, 0x2079},
-	    {0x2080, 0x2089}, {0x2150, 0x2189}, {0x2460, 0x249b}, {0x24ea, 0x24ff},
-	    {0x2776, 0x2793}, {0x3000, 0x3000}, {0x3007, 0x3007}, {0x3021, 0x3029},
-	    {0x3220, 0x3229}, {0x3280, 0x3289},
+		{0x20, 0x20},     {0xa0, 0xa0},     {0xb2, 0xb3},     {0xb9, 0xb9},
+		{0xbc, 0xbe},     {0x1680, 0x1680}, {0x2000, 0x200a}, {0x2028, 0x2029},
+		{0x202f, 0x202f}, {0x205f, 0x205f}, {0x2070, 0x2070}, {0x2074, 0x2079},
+		{0x2080, 0x2089}, {0x2150, 0x2189}, {0x2460, 0x249b}, {0x24ea, 0x24ff},
+		{0x2776, 0x2793}, {0x3000, 0x3000}, {0x3007, 0x3007}, {0x3021, 0x3029},
+		{0x3220, 0x3229}, {0x3280, 0x3289},
 	};
 
 	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {

@@ -14,12 +14,12 @@
 
 struct thaw_validation;
 
-#define THAW_REGION_TEXT	32
-#define THAW_ACCOUNT_TEXT	13
+#define THAW_REGION_TEXT        32
+#define THAW_ACCOUNT_TEXT       13
 #define THAW_FUNCTION_NAME_TEXT 65
-#define THAW_QUALIFIER_TEXT	129
-#define THAW_LAYER_NAME_TEXT	141
-#define THAW_TAGS_MAX		50
+#define THAW_QUALIFIER_TEXT     129
+#define THAW_LAYER_NAME_TEXT    141
+#define THAW_TAGS_MAX           50
 
 /* A function as a client names it. "" where it says nothing. */
 struct thaw_function_name {

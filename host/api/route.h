@@ -16,7 +16,7 @@ struct thaw_http_request;
 struct thaw_http_response;
 
 #define THAW_ROUTE_PARTS_MAX 12
-#define THAW_ROUTE_PATH_MAX  4	/* parameters of a path */
+#define THAW_ROUTE_PATH_MAX  4  /* parameters of a path */
 #define THAW_ROUTE_QUERY_MAX 64 /* parameters of a query */
 #define THAW_ROUTE_TEXT_MAX  2048
 

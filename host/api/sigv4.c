@@ -22,17 +22,17 @@ static const struct {
 	int status;
 	const char *code;
 } answers[THAW_SIGV4_RESULTS] = {
-    [THAW_SIGV4_ACCEPTED] = {200, ""},
-    [THAW_SIGV4_MISSING] = {403, "MissingAuthenticationTokenException"},
-    [THAW_SIGV4_INCOMPLETE] = {403, "IncompleteSignatureException"},
-    [THAW_SIGV4_SCOPE_WRONG] = {403, "InvalidSignatureException"},
-    [THAW_SIGV4_EXPIRED] = {403, "InvalidSignatureException"},
-    [THAW_SIGV4_EARLY] = {403, "InvalidSignatureException"},
-    [THAW_SIGV4_UNCOVERED] = {403, "InvalidSignatureException"},
-    [THAW_SIGV4_PAYLOAD] = {403, "InvalidSignatureException"},
-    [THAW_SIGV4_MISMATCH] = {403, "InvalidSignatureException"},
-    [THAW_SIGV4_UNKNOWN_KEY] = {403, "UnrecognizedClientException"},
-    [THAW_SIGV4_TROUBLE] = {500, "ServiceException"},
+	[THAW_SIGV4_ACCEPTED] = {200, ""},
+	[THAW_SIGV4_MISSING] = {403, "MissingAuthenticationTokenException"},
+	[THAW_SIGV4_INCOMPLETE] = {403, "IncompleteSignatureException"},
+	[THAW_SIGV4_SCOPE_WRONG] = {403, "InvalidSignatureException"},
+	[THAW_SIGV4_EXPIRED] = {403, "InvalidSignatureException"},
+	[THAW_SIGV4_EARLY] = {403, "InvalidSignatureException"},
+	[THAW_SIGV4_UNCOVERED] = {403, "InvalidSignatureException"},
+	[THAW_SIGV4_PAYLOAD] = {403, "InvalidSignatureException"},
+	[THAW_SIGV4_MISMATCH] = {403, "InvalidSignatureException"},
+	[THAW_SIGV4_UNKNOWN_KEY] = {403, "UnrecognizedClientException"},
+	[THAW_SIGV4_TROUBLE] = {500, "ServiceException"},
 };
 
 const char *thaw_sigv4_code(enum thaw_sigv4_result result)
@@ -121,8 +121,8 @@ static bool hmac(EVP_MAC_CTX *context, const void *key, size_t key_size, const c
 		 uint8_t out[HMAC_SIZE])
 {
 	const OSSL_PARAM parameters[] = {
-	    OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)"SHA256", 0),
-	    OSSL_PARAM_construct_end(),
+		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)"SHA256", 0),
+		OSSL_PARAM_construct_end(),
 	};
 	size_t size = 0;
 

@@ -13,7 +13,7 @@
  * signed or looked at here, both forms at once, an X-Amz- parameter twice, a list of signed headers
  * that is not sorted. What could be changed without breaking the signature must not matter: so the
  * host and every x-amz-* header have to be signed. All sizes are bounded, signatures are compared
- *in constant time, and an unknown key costs the work of a wrong signature.
+ * in constant time, and an unknown key costs the work of a wrong signature.
  *
  * In a query, '+' is a space, as forms have it; whoever reads the query afterwards has to agree.
  */
@@ -26,23 +26,23 @@
 
 #include "host/digest.h"
 
-#define THAW_SIGV4_PATH_MAX	  16384u /* bytes, as all of these */
-#define THAW_SIGV4_QUERY_MAX	  32768u
-#define THAW_SIGV4_VALUE_MAX	  16384u /* of one header */
-#define THAW_SIGV4_HEADERS_SIZE	  131072u
-#define THAW_SIGV4_HEADERS_MAX	  128u /* headers */
+#define THAW_SIGV4_PATH_MAX       16384u /* bytes, as all of these */
+#define THAW_SIGV4_QUERY_MAX      32768u
+#define THAW_SIGV4_VALUE_MAX      16384u /* of one header */
+#define THAW_SIGV4_HEADERS_SIZE   131072u
+#define THAW_SIGV4_HEADERS_MAX    128u /* headers */
 #define THAW_SIGV4_PARAMETERS_MAX 256u /* of the query */
-#define THAW_SIGV4_SIGNED_MAX	  64u  /* names in SignedHeaders */
-#define THAW_SIGV4_EXPIRES_MAX	  604800u
+#define THAW_SIGV4_SIGNED_MAX     64u  /* names in SignedHeaders */
+#define THAW_SIGV4_EXPIRES_MAX    604800u
 
 /* Texts, with their terminating 0. */
-#define THAW_SIGV4_KEY_ID	  129
-#define THAW_SIGV4_SCOPE	  33
-#define THAW_SIGV4_TIME		  17 /* 20150830T123600Z */
+#define THAW_SIGV4_KEY_ID         129
+#define THAW_SIGV4_SCOPE          33
+#define THAW_SIGV4_TIME           17 /* 20150830T123600Z */
 #define THAW_SIGV4_SIGNED_HEADERS 2049
-#define THAW_SIGV4_TOKEN	  4097
-#define THAW_SIGV4_SECRET	  129
-#define THAW_SIGV4_MESSAGE	  512
+#define THAW_SIGV4_TOKEN          4097
+#define THAW_SIGV4_SECRET         129
+#define THAW_SIGV4_MESSAGE        512
 
 struct thaw_sigv4_header {
 	const char *name; /* in any case */
@@ -62,8 +62,8 @@ struct thaw_sigv4_request {
  * nowhere: it may be copied, and needs no clearing. */
 struct thaw_sigv4_claim {
 	char key_id[THAW_SIGV4_KEY_ID]; /* letters, digits and '_' */
-	char date[9];			/* of the credential scope: 20150830 */
-	char region[THAW_SIGV4_SCOPE];	/* lower-case letters, digits and '-' */
+	char date[9];                   /* of the credential scope: 20150830 */
+	char region[THAW_SIGV4_SCOPE];  /* lower-case letters, digits and '-' */
 	char service[THAW_SIGV4_SCOPE];
 	char time[THAW_SIGV4_TIME];
 	int64_t at; /* the same in seconds since 1970 */
@@ -80,8 +80,8 @@ struct thaw_sigv4_claim {
 
 enum thaw_sigv4_result {
 	THAW_SIGV4_ACCEPTED,
-	THAW_SIGV4_MISSING,	/* not signed at all */
-	THAW_SIGV4_INCOMPLETE,	/* not a signature as the specification has it */
+	THAW_SIGV4_MISSING,     /* not signed at all */
+	THAW_SIGV4_INCOMPLETE,  /* not a signature as the specification has it */
 	THAW_SIGV4_SCOPE_WRONG, /* another service, region or day */
 	THAW_SIGV4_EXPIRED,
 	THAW_SIGV4_EARLY,     /* from the future */
@@ -107,8 +107,8 @@ int thaw_sigv4_status(enum thaw_sigv4_result result);
 struct thaw_sigv4_policy {
 	const char *service;
 	const char *region;    /* NULL: any, and the claim says which */
-	int64_t now;	       /* seconds since 1970 when the request's head came */
-	uint32_t skew;	       /* seconds that clocks may differ */
+	int64_t now;           /* seconds since 1970 when the request's head came */
+	uint32_t skew;         /* seconds that clocks may differ */
 	bool unsigned_payload; /* UNSIGNED-PAYLOAD is taken */
 };
 

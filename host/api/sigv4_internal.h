@@ -5,9 +5,9 @@
 
 #include "host/api/sigv4.h"
 
-#define SIGV4_ALGORITHM	 "AWS4-HMAC-SHA256"
+#define SIGV4_ALGORITHM  "AWS4-HMAC-SHA256"
 #define SIGV4_TERMINATOR "aws4_request"
-#define SIGV4_UNSIGNED	 "UNSIGNED-PAYLOAD"
+#define SIGV4_UNSIGNED   "UNSIGNED-PAYLOAD"
 
 struct thaw_sigv4_parameter {
 	const char *name; /* both decoded and encoded again, so that each text has one form */
@@ -37,6 +37,6 @@ int thaw_sigv4_canonical(const struct thaw_sigv4_claim *claim,
 /* Fills the outcome; returns `result`. */
 enum thaw_sigv4_result thaw_sigv4_refuse(struct thaw_sigv4_outcome *outcome,
 					 enum thaw_sigv4_result result, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+	__attribute__((format(printf, 3, 4)));
 
 #endif

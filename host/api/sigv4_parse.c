@@ -10,11 +10,11 @@
 #include "host/api/sigv4_internal.h"
 
 #define HEADER_NAME_MAX 256
-#define METHOD_MAX	32
+#define METHOD_MAX      32
 
-#define LOWER	"abcdefghijklmnopqrstuvwxyz"
-#define UPPER	"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-#define DIGITS	"0123456789"
+#define LOWER   "abcdefghijklmnopqrstuvwxyz"
+#define UPPER   "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS  "0123456789"
 #define SYMBOLS "!#$%&'*+-.^_`|~" /* with letters and digits: a token, RFC 9110, 5.6.2 */
 
 /* A piece of the request, not terminated. */
@@ -359,9 +359,9 @@ static enum thaw_sigv4_result parse_authorization(const char *value, struct part
 		const char *name;
 		const struct text *part;
 	} wanted[] = {
-	    {"Credential", &parts->credential},
-	    {"Signature", &parts->signature},
-	    {"SignedHeaders", &parts->signed_headers},
+		{"Credential", &parts->credential},
+		{"Signature", &parts->signature},
+		{"SignedHeaders", &parts->signed_headers},
 	};
 	char message[THAW_SIGV4_MESSAGE] = "";
 	size_t used = 0;
@@ -427,14 +427,14 @@ enum {
 };
 
 static const char *const query_names[Q_MAX] = {
-    [Q_ALGORITHM] = "X-Amz-Algorithm",
-    [Q_CREDENTIAL] = "X-Amz-Credential",
-    [Q_DATE] = "X-Amz-Date",
-    [Q_EXPIRES] = "X-Amz-Expires",
-    [Q_HEADERS] = "X-Amz-SignedHeaders",
-    [Q_SIGNATURE] = "X-Amz-Signature",
-    [Q_TOKEN] = "X-Amz-Security-Token",
-    [Q_PAYLOAD] = "X-Amz-Content-Sha256",
+	[Q_ALGORITHM] = "X-Amz-Algorithm",
+	[Q_CREDENTIAL] = "X-Amz-Credential",
+	[Q_DATE] = "X-Amz-Date",
+	[Q_EXPIRES] = "X-Amz-Expires",
+	[Q_HEADERS] = "X-Amz-SignedHeaders",
+	[Q_SIGNATURE] = "X-Amz-Signature",
+	[Q_TOKEN] = "X-Amz-Security-Token",
+	[Q_PAYLOAD] = "X-Amz-Content-Sha256",
 };
 
 /* The canonical values of those parameters; NULL for what is not there. False when one is there
@@ -530,9 +530,9 @@ static enum thaw_sigv4_result parse_query_form(const char *values[Q_MAX],
 					   "and 604800.");
 	claim->presigned = true;
 	struct parts parts = {
-	    .credential = {credential, strlen(credential)},
-	    .signed_headers = {names, strlen(names)},
-	    .signature = {values[Q_SIGNATURE], strlen(values[Q_SIGNATURE])},
+		.credential = {credential, strlen(credential)},
+		.signed_headers = {names, strlen(names)},
+		.signature = {values[Q_SIGNATURE], strlen(values[Q_SIGNATURE])},
 	};
 	enum thaw_sigv4_result result = query_alone(request, values, outcome);
 	if (result == THAW_SIGV4_ACCEPTED)

@@ -14,12 +14,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define THAW_VALIDATION_MAX	  16
+#define THAW_VALIDATION_MAX       16
 #define THAW_VALIDATION_VALUE_MAX 320 /* bytes of a value that are told */
 #define THAW_VALIDATION_TEXT_MAX  16384
 
 struct thaw_validation {
-	unsigned int count;	 /* faults found */
+	unsigned int count;      /* faults found */
 	char serialization[256]; /* a value of the wrong type: told before all else */
 	size_t used;
 	char text[THAW_VALIDATION_TEXT_MAX]; /* of the first THAW_VALIDATION_MAX */
@@ -35,7 +35,7 @@ int thaw_validation_add(struct thaw_validation *validation, const char *value, c
 /* A value that JSON gives another type than the model: "NUMBER_VALUE can not be converted to a
  * String". The first is kept. Always -EINVAL. */
 int thaw_validation_serialization(struct thaw_validation *validation, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+	__attribute__((format(printf, 2, 3)));
 
 static inline bool thaw_validation_failed(const struct thaw_validation *validation)
 {

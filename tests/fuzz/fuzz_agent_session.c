@@ -17,7 +17,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Greater than any process id: a signal sent to it reaches nobody. */
-#define NOBODY	0x7ffffff0
+#define NOBODY  0x7ffffff0
 #define CLIENTS 3
 
 enum event {
@@ -63,7 +63,7 @@ static void hear_host(struct world *w)
 	while (thaw_frame_fill(&w->heard, w->host) > 0) {
 		while ((rc = thaw_frame_next(&w->heard, &body, &size)) > 0) {
 			Thaw__Agent__GuestMessage *message =
-			    thaw__agent__guest_message__unpack(NULL, size, body);
+				thaw__agent__guest_message__unpack(NULL, size, body);
 			if (!message)
 				abort();
 			thaw__agent__guest_message__free_unpacked(message, NULL);
@@ -187,13 +187,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct world w;
 	const struct thaw_session_config config = {
-	    .place =
-		{
-		    .root = "/nonexistent",
-		    .task = "/var/task",
-		    .opt = "/opt",
-		    .runtime_dir = "/var/runtime",
-		},
+		.place =
+			{
+				.root = "/nonexistent",
+				.task = "/var/task",
+				.opt = "/opt",
+				.runtime_dir = "/var/runtime",
+			},
 	};
 	struct thaw_error err;
 

@@ -19,12 +19,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct thaw_route routes[] = {
-    {"GET", "/2015-03-31/functions", "ListFunctions", 0, NULL, NULL},
-    {"GET", "/2015-03-31/functions/{FunctionName}", "GetFunction", 0, NULL, NULL},
-    {"GET", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "GetAlias", 0, NULL, NULL},
-    {"GET", "/2018-10-31/layers?find=LayerVersion", "GetLayerVersionByArn", 0, NULL, NULL},
-    {"GET", "/2018-10-31/layers", "ListLayers", 0, NULL, NULL},
-    {"GET", "/2017-03-31/tags/{Resource}", "UntagResource", 0, "tagKeys", NULL},
+	{"GET", "/2015-03-31/functions", "ListFunctions", 0, NULL, NULL},
+	{"GET", "/2015-03-31/functions/{FunctionName}", "GetFunction", 0, NULL, NULL},
+	{"GET", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "GetAlias", 0, NULL, NULL},
+	{"GET", "/2018-10-31/layers?find=LayerVersion", "GetLayerVersionByArn", 0, NULL, NULL},
+	{"GET", "/2018-10-31/layers", "ListLayers", 0, NULL, NULL},
+	{"GET", "/2017-03-31/tags/{Resource}", "UntagResource", 0, "tagKeys", NULL},
 };
 
 static void must(bool condition)

@@ -67,10 +67,10 @@ static void check_claim(const struct thaw_sigv4_claim *claim)
 static void check_verify(struct thaw_sigv4_claim *claim, const struct thaw_sigv4_request *request)
 {
 	struct thaw_sigv4_policy policy = {
-	    .service = claim->service,
-	    .now = claim->at,
-	    .skew = THAW_SIGV4_SKEW,
-	    .unsigned_payload = true,
+		.service = claim->service,
+		.now = claim->at,
+		.skew = THAW_SIGV4_SKEW,
+		.unsigned_payload = true,
 	};
 	struct thaw_sigv4_outcome outcome;
 	int unknown = 0;
@@ -143,11 +143,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		headers[count++].name = line;
 	}
 	const struct thaw_sigv4_request request = {
-	    .method = method,
-	    .path = path,
-	    .query = query,
-	    .headers = headers,
-	    .header_count = count,
+		.method = method,
+		.path = path,
+		.query = query,
+		.headers = headers,
+		.header_count = count,
 	};
 	enum thaw_sigv4_result result = thaw_sigv4_parse(&claim, &request, &outcome);
 	check(result == outcome.result && result < THAW_SIGV4_RESULTS);

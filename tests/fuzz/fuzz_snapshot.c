@@ -16,7 +16,7 @@
 #include "vmm/snapshot/state.h"
 #include "vmm/snapshot/working_set.h"
 
-#define INPUT_MAX (1u << 20)
+#define INPUT_MAX    (1u << 20)
 #define STATE_HEADER 24u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

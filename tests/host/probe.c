@@ -46,8 +46,8 @@ static int probe_kvm(void)
 	static const unsigned char code[] = {0xb0, 0x5a, 0xe6, 0x10, 0xf4};
 	unsigned char *memory = anonymous_pages(PAGE);
 	struct kvm_userspace_memory_region slot = {
-	    .memory_size = PAGE,
-	    .userspace_addr = (unsigned long)memory,
+		.memory_size = PAGE,
+		.userspace_addr = (unsigned long)memory,
 	};
 	struct kvm_regs regs = {.rflags = 2};
 	struct kvm_sregs sregs;
@@ -139,8 +139,8 @@ static int probe_direct(const char *path)
 		return fail("read O_DIRECT");
 	errno = 0;
 	return (size_t)got == length && !memcmp(plain, direct, length)
-		   ? 0
-		   : fail("bytes read O_DIRECT");
+		       ? 0
+		       : fail("bytes read O_DIRECT");
 }
 
 static int probe_uring(const char *path)
@@ -180,9 +180,9 @@ static void *serve_fault(void *argument)
 
 	if (read(uffd, &message, sizeof(message)) == sizeof(message)) {
 		struct uffdio_copy copy = {
-		    .dst = message.arg.pagefault.address & ~(PAGE - 1),
-		    .src = (unsigned long)page,
-		    .len = PAGE,
+			.dst = message.arg.pagefault.address & ~(PAGE - 1),
+			.src = (unsigned long)page,
+			.len = PAGE,
 		};
 
 		ioctl(uffd, UFFDIO_COPY, &copy);
@@ -195,8 +195,8 @@ static int probe_userfaultfd(void)
 	char *pages = anonymous_pages(PAGE);
 	struct uffdio_api api = {.api = UFFD_API};
 	struct uffdio_register range = {
-	    .range = {.start = (unsigned long)pages, .len = PAGE},
-	    .mode = UFFDIO_REGISTER_MODE_MISSING,
+		.range = {.start = (unsigned long)pages, .len = PAGE},
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
 	};
 	pthread_t thread;
 	int device, uffd;

@@ -109,12 +109,23 @@ int main(int argc, char **argv)
 
 	while ((option = getopt(argc, argv, "m:c:t:a:i:")) != -1) {
 		switch (option) {
-		case 'm': o.memory_mib = (unsigned int)atoi(optarg); break;
-		case 'c': o.vcpus = (unsigned int)atoi(optarg); break;
-		case 't': o.seconds = (unsigned int)atoi(optarg); break;
-		case 'a': o.append = optarg; break;
-		case 'i': o.initrd = optarg; break;
-		default: return 2;
+		case 'm':
+			o.memory_mib = (unsigned int)atoi(optarg);
+			break;
+		case 'c':
+			o.vcpus = (unsigned int)atoi(optarg);
+			break;
+		case 't':
+			o.seconds = (unsigned int)atoi(optarg);
+			break;
+		case 'a':
+			o.append = optarg;
+			break;
+		case 'i':
+			o.initrd = optarg;
+			break;
+		default:
+			return 2;
 		}
 	}
 	if (argc - optind != 2)

@@ -23,7 +23,7 @@
 #include "lib/error.h"
 #include "lib/fd.h"
 
-#define WAIT_MS	 20000
+#define WAIT_MS  20000
 #define PART_MAX (256u * 1024)
 
 /* The agent's half. New connections come over `control`, as a vsock listener would give them. */
@@ -53,15 +53,16 @@ static void agent_main(int control, const struct agent_harness *harness,
 		       const struct agent_options *options)
 {
 	struct thaw_session_config config = {
-	    .place =
-		{
-		    .root = "/",
-		    .task = harness->dir,
-		    .opt = "/nonexistent/opt",
-		    .runtime_dir = options->runtime_dir ? options->runtime_dir : "/nonexistent",
-		    .confined = options->confined,
-		},
-	    .cgroup_dir = harness->cgroup[0] ? harness->cgroup : NULL,
+		.place =
+			{
+				.root = "/",
+				.task = harness->dir,
+				.opt = "/nonexistent/opt",
+				.runtime_dir = options->runtime_dir ? options->runtime_dir
+								    : "/nonexistent",
+				.confined = options->confined,
+			},
+		.cgroup_dir = harness->cgroup[0] ? harness->cgroup : NULL,
 	};
 	struct thaw_error err = {0};
 
@@ -292,7 +293,7 @@ void agent_harness_configure(struct agent_harness *harness, const char *handler,
 	message.body_case = THAW__AGENT__HOST_MESSAGE__BODY_CONFIGURE;
 	message.configure = &configure;
 	Thaw__Agent__GuestMessage *answer =
-	    agent_harness_wait(harness, agent_harness_send(harness, &message), NULL);
+		agent_harness_wait(harness, agent_harness_send(harness, &message), NULL);
 	if (answer->body_case == THAW__AGENT__GUEST_MESSAGE__BODY_FAILURE)
 		print_error("configure: %s\n", answer->failure->message);
 	assert_int_equal(answer->body_case, THAW__AGENT__GUEST_MESSAGE__BODY_CONFIGURED);
@@ -308,7 +309,7 @@ Thaw__Agent__GuestMessage *agent_harness_init(struct agent_harness *harness, uin
 	message.body_case = THAW__AGENT__HOST_MESSAGE__BODY_INIT;
 	message.init = &init;
 	Thaw__Agent__GuestMessage *answer =
-	    agent_harness_wait(harness, agent_harness_send(harness, &message), NULL);
+		agent_harness_wait(harness, agent_harness_send(harness, &message), NULL);
 	assert_int_equal(answer->body_case, THAW__AGENT__GUEST_MESSAGE__BODY_INIT_DONE);
 	return answer;
 }

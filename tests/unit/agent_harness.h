@@ -24,8 +24,8 @@ struct agent_harness {
 	int control; /* brings the agent its connections */
 	struct thaw_frame_reader reader;
 	uint32_t seq;
-	char dir[64];		    /* the task root, a fresh directory */
-	char cgroup[128];	    /* "" without one */
+	char dir[64];               /* the task root, a fresh directory */
+	char cgroup[128];           /* "" without one */
 	struct thaw_buffer logs[2]; /* stdout, stderr, as they came */
 	uint64_t dropped;
 };

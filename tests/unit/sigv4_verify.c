@@ -72,17 +72,17 @@ static enum thaw_sigv4_result verify(const struct signed_request *request, const
 				     struct thaw_sigv4_outcome *outcome)
 {
 	const struct thaw_sigv4_policy policy = {
-	    .service = "lambda",
-	    .now = request->now,
-	    .skew = THAW_SIGV4_SKEW,
-	    .unsigned_payload = request->fixed_body,
+		.service = "lambda",
+		.now = request->now,
+		.skew = THAW_SIGV4_SKEW,
+		.unsigned_payload = request->fixed_body,
 	};
 	const struct thaw_sigv4_request plain = {
-	    .method = request->method,
-	    .path = request->path,
-	    .query = request->query,
-	    .headers = request->headers,
-	    .header_count = request->header_count,
+		.method = request->method,
+		.path = request->path,
+		.query = request->query,
+		.headers = request->headers,
+		.header_count = request->header_count,
 	};
 
 	if (thaw_sigv4_parse(claim, &plain, outcome))
@@ -198,7 +198,7 @@ static void add_header(struct signed_request *request, const char *text)
 	if (!colon || request->header_count == THAW_SIGV4_HEADERS_MAX)
 		abort();
 	request->headers[request->header_count].name =
-	    checked(strndup(text, (size_t)(colon - text)));
+		checked(strndup(text, (size_t)(colon - text)));
 	request->headers[request->header_count++].value = checked(strdup(colon + 2));
 }
 

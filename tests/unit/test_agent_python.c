@@ -234,10 +234,10 @@ static void init_errors_are_lambdas(void **state)
 	refuses("app.handler", "app.py", "def f(:\n", "Runtime.UserCodeSyntaxError",
 		"Syntax error in module 'app': ");
 	refuses("app", "app.py", "", "Runtime.MalformedHandlerName", "Bad handler 'app': ");
-	refuses(
-	    "app.handler", "app.py",
-	    "class Fault(Exception):\n    pass\nFault.__name__ = 'Runtime.Odd'\nraise Fault('x')\n",
-	    "Runtime.Unknown", "x");
+	refuses("app.handler", "app.py",
+		"class Fault(Exception):\n    pass\nFault.__name__ = 'Runtime.Odd'\nraise "
+		"Fault('x')\n",
+		"Runtime.Unknown", "x");
 }
 
 static void a_death_is_told_and_the_next_event_is_served(void **state)
@@ -452,19 +452,19 @@ static void a_handler_has_no_rights(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(echo_comes_back_and_state_stays),
-	    cmocka_unit_test(context_and_environment_are_lambdas),
-	    cmocka_unit_test(exceptions_are_told_with_their_stack),
-	    cmocka_unit_test(what_json_cannot_say_is_a_marshal_error),
-	    cmocka_unit_test(init_errors_are_lambdas),
-	    cmocka_unit_test(a_death_is_told_and_the_next_event_is_served),
-	    cmocka_unit_test(an_overrun_is_killed),
-	    cmocka_unit_test(a_megabyte_of_output_arrives_whole_and_first),
-	    cmocka_unit_test(responses_up_to_the_limit_and_not_beyond),
-	    cmocka_unit_test(an_event_of_six_megabytes_arrives),
-	    cmocka_unit_test(logging_has_lambdas_form),
-	    cmocka_unit_test(descendants_die_with_the_runtime),
-	    cmocka_unit_test(a_handler_has_no_rights),
+		cmocka_unit_test(echo_comes_back_and_state_stays),
+		cmocka_unit_test(context_and_environment_are_lambdas),
+		cmocka_unit_test(exceptions_are_told_with_their_stack),
+		cmocka_unit_test(what_json_cannot_say_is_a_marshal_error),
+		cmocka_unit_test(init_errors_are_lambdas),
+		cmocka_unit_test(a_death_is_told_and_the_next_event_is_served),
+		cmocka_unit_test(an_overrun_is_killed),
+		cmocka_unit_test(a_megabyte_of_output_arrives_whole_and_first),
+		cmocka_unit_test(responses_up_to_the_limit_and_not_beyond),
+		cmocka_unit_test(an_event_of_six_megabytes_arrives),
+		cmocka_unit_test(logging_has_lambdas_form),
+		cmocka_unit_test(descendants_die_with_the_runtime),
+		cmocka_unit_test(a_handler_has_no_rights),
 	};
 
 	if (access("/usr/bin/python3.11", X_OK) != 0)

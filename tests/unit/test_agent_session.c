@@ -128,12 +128,11 @@ static void a_missing_bootstrap_is_said_in_lambdas_words(void **state)
 	assert_int_equal(answer->init_done->outcome, THAW__AGENT__OUTCOME__OUTCOME_EXIT);
 	assert_string_equal(answer->init_done->error_type, "Runtime.InvalidEntrypoint");
 	thaw__agent__guest_message__free_unpacked(answer, NULL);
-	snprintf(
-	    text, sizeof(text),
-	    "{\"errorMessage\":\"RequestId: " ID
-	    " Error: Couldn't find valid bootstrap(s): [%s/bootstrap /nonexistent/opt/bootstrap]\""
-	    ",\"errorType\":\"Runtime.InvalidEntrypoint\"}",
-	    h.dir);
+	snprintf(text, sizeof(text),
+		 "{\"errorMessage\":\"RequestId: " ID " Error: Couldn't find valid bootstrap(s): "
+		 "[%s/bootstrap /nonexistent/opt/bootstrap]\""
+		 ",\"errorType\":\"Runtime.InvalidEntrypoint\"}",
+		 h.dir);
 	agent_harness_expect(&h, "{}", text);
 	/* There, but not executable; then not a program. */
 	agent_harness_write(&h, "bootstrap", "#!/bin/sh\n", 0644);
@@ -317,9 +316,9 @@ static void requests_may_be_sent_ahead(void **state)
 	message.get_statistics = &statistics;
 	agent_harness_send(&h, &message);
 	static const Thaw__Agent__GuestMessage__BodyCase kinds[] = {
-	    THAW__AGENT__GUEST_MESSAGE__BODY_RESUMED,
-	    THAW__AGENT__GUEST_MESSAGE__BODY_INVOKE_DONE,
-	    THAW__AGENT__GUEST_MESSAGE__BODY_STATISTICS,
+		THAW__AGENT__GUEST_MESSAGE__BODY_RESUMED,
+		THAW__AGENT__GUEST_MESSAGE__BODY_INVOKE_DONE,
+		THAW__AGENT__GUEST_MESSAGE__BODY_STATISTICS,
 	};
 	for (uint32_t i = 0; i < 3; i++) {
 		Thaw__Agent__GuestMessage *answer = agent_harness_wait(&h, first + i, NULL);
@@ -372,14 +371,14 @@ static void a_host_that_does_not_read_hangs_no_handler(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(requests_out_of_turn_fail_and_the_session_goes_on),
-	    cmocka_unit_test(a_missing_bootstrap_is_said_in_lambdas_words),
-	    cmocka_unit_test(a_shell_bootstrap_serves),
-	    cmocka_unit_test(a_shell_handler_that_fails_is_an_error),
-	    cmocka_unit_test(an_init_that_ends_or_hangs_is_told),
-	    cmocka_unit_test(a_host_that_leaves_finds_an_agent_that_serves),
-	    cmocka_unit_test(requests_may_be_sent_ahead),
-	    cmocka_unit_test(a_host_that_does_not_read_hangs_no_handler),
+		cmocka_unit_test(requests_out_of_turn_fail_and_the_session_goes_on),
+		cmocka_unit_test(a_missing_bootstrap_is_said_in_lambdas_words),
+		cmocka_unit_test(a_shell_bootstrap_serves),
+		cmocka_unit_test(a_shell_handler_that_fails_is_an_error),
+		cmocka_unit_test(an_init_that_ends_or_hangs_is_told),
+		cmocka_unit_test(a_host_that_leaves_finds_an_agent_that_serves),
+		cmocka_unit_test(requests_may_be_sent_ahead),
+		cmocka_unit_test(a_host_that_does_not_read_hangs_no_handler),
 	};
 
 	if (access("/usr/bin/python3.11", X_OK) != 0 || access("/usr/bin/curl", X_OK) != 0)

@@ -108,18 +108,18 @@ static void frozen_means_standing_still(void **state)
 }
 
 static const char hooked[] =
-    "import random, uuid\n"
-    "from snapshot_restore_py import register_before_snapshot, register_after_restore\n"
-    "random.seed(7)\n"
-    "order = []\n"
-    "@register_before_snapshot\n"
-    "def a(): order.append('a')\n"
-    "register_before_snapshot(order.append, 'b')\n"
-    "register_after_restore(lambda x, y: order.append(x + y), 'c', y='d')\n"
-    "@register_after_restore\n"
-    "def e(): order.append(random.random() != random.Random(7).random())\n"
-    "def handler(event, context):\n"
-    "    return [order, context.log_stream_name]\n";
+	"import random, uuid\n"
+	"from snapshot_restore_py import register_before_snapshot, register_after_restore\n"
+	"random.seed(7)\n"
+	"order = []\n"
+	"@register_before_snapshot\n"
+	"def a(): order.append('a')\n"
+	"register_before_snapshot(order.append, 'b')\n"
+	"register_after_restore(lambda x, y: order.append(x + y), 'c', y='d')\n"
+	"@register_after_restore\n"
+	"def e(): order.append(random.random() != random.Random(7).random())\n"
+	"def handler(event, context):\n"
+	"    return [order, context.log_stream_name]\n";
 
 static void hooks_run_around_a_snapshot(void **state)
 {
@@ -250,11 +250,11 @@ static void hook_errors_are_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(frozen_means_standing_still),
-	    cmocka_unit_test(hooks_run_around_a_snapshot),
-	    cmocka_unit_test(the_first_event_tells_a_copy_what_it_is),
-	    cmocka_unit_test(a_runtime_without_hooks_resumes_too),
-	    cmocka_unit_test(hook_errors_are_told),
+		cmocka_unit_test(frozen_means_standing_still),
+		cmocka_unit_test(hooks_run_around_a_snapshot),
+		cmocka_unit_test(the_first_event_tells_a_copy_what_it_is),
+		cmocka_unit_test(a_runtime_without_hooks_resumes_too),
+		cmocka_unit_test(hook_errors_are_told),
 	};
 
 	if (access("/usr/bin/python3.11", X_OK) != 0)

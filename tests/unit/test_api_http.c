@@ -27,8 +27,8 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 
-#define TIME_MS	  200 /* head, idle and grace in the tests of times */
-#define MANY	  1500
+#define TIME_MS   200 /* head, idle and grace in the tests of times */
+#define MANY      1500
 #define REPLY_MAX (1u << 20)
 
 /* Threads that tests leave behind are joined at their end. */
@@ -102,7 +102,8 @@ static void *stream_answer(void *opaque)
 static void start_late(void *(*run)(void *), struct thaw_http_request *request)
 {
 	assert_int_equal(
-	    pthread_create(&late_threads[atomic_fetch_add(&late_count, 1)], NULL, run, request), 0);
+		pthread_create(&late_threads[atomic_fetch_add(&late_count, 1)], NULL, run, request),
+		0);
 }
 
 static void handle(void *opaque, struct thaw_http_request *request)
@@ -253,8 +254,8 @@ static void test_plain(void **state)
 	(void)state;
 	config_init(&config);
 	struct thaw_http_server *server = start(&config);
-	char *reply =
-	    ask(server, "GET /a%2Fb/c?x=%41&y HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+	char *reply = ask(server,
+			  "GET /a%2Fb/c?x=%41&y HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
 	assert_non_null(strstr(reply, "HTTP/1.1 200 "));
 	assert_non_null(strstr(reply, "x-amzn-RequestId: "));
 	assert_non_null(strstr(reply, "GET /a%2Fb/c ?x=%41&y 0 127.0.0.1 1"));
@@ -265,9 +266,9 @@ static void test_plain(void **state)
 	assert_non_null(strstr(reply, "OPTIONS * ? 0"));
 	reply = ask(server, "GET /x HTTP/1.0\r\n\r\n");
 	assert_non_null(strstr(reply, " 200 "));
-	reply =
-	    ask(server, "PUT /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
-			"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n");
+	reply = ask(server,
+		    "PUT /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+		    "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n");
 	assert_non_null(strstr(reply, "\r\n\r\nabcde"));
 	reply = ask(server, "GET /missing HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
 	assert_non_null(strstr(reply, " 404 "));
@@ -278,29 +279,31 @@ static void test_plain(void **state)
 static void test_malformed(void **state)
 {
 	static const char *const bad[] = {
-	    "GET / HTTP/1.1\r\n\r\n",
-	    "GET / HTTP/2.0\r\nHost: h\r\n\r\n",
-	    "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
-	    "GET x HTTP/1.1\r\nHost: h\r\n\r\n",
-	    "GET /\x80 HTTP/1.1\r\nHost: h\r\n\r\n",
-	    "GET /#a HTTP/1.1\r\nHost: h\r\n\r\n",
-	    "get / HTTP/1.1\r\nHost: h\r\n\r\n",
-	    "GET / HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n",
-	    "GET / HTTP/1.1\r\nHost: h\r\nA\x01: b\r\n\r\n",
-	    "GET / HTTP/1.1\r\nHost: h\r\nA: b\x01\r\n\r\n",
-	    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-	    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
-	    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 1\r\n\r\na",
-	    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
-	    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\na",
-	    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x1\r\n\r\na",
-	    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
-	    "0\r\n\r\n",
-	    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n",
-	    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-	    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-	    "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-	    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+		"GET / HTTP/1.1\r\n\r\n",
+		"GET / HTTP/2.0\r\nHost: h\r\n\r\n",
+		"GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+		"GET x HTTP/1.1\r\nHost: h\r\n\r\n",
+		"GET /\x80 HTTP/1.1\r\nHost: h\r\n\r\n",
+		"GET /#a HTTP/1.1\r\nHost: h\r\n\r\n",
+		"get / HTTP/1.1\r\nHost: h\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: h\r\nA\x01: b\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: h\r\nA: b\x01\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
+		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 1\r\n\r\na",
+		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\na",
+		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x1\r\n\r\na",
+		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: "
+		"chunked\r\n\r\n"
+		"0\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, "
+		"chunked\r\n\r\n0\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+		"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
 	};
 	struct thaw_http_config config;
 
@@ -356,8 +359,8 @@ static void test_sizes(void **state)
 	char *reply = ask(server, "POST /small HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
 				  "Content-Length: 10\r\n\r\n0123456789");
 	assert_non_null(strstr(reply, "POST /small ? 10"));
-	reply =
-	    ask(server, "POST /small HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n0123456789a");
+	reply = ask(server,
+		    "POST /small HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n0123456789a");
 	assert_non_null(strstr(reply, " 413 "));
 	reply = ask(server, "POST /small HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 			    "b\r\n0123456789a\r\n0\r\n\r\n");
@@ -365,8 +368,8 @@ static void test_sizes(void **state)
 	reply = ask(server, "POST /small HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"
 			    "Content-Length: 11\r\n\r\n");
 	assert_non_null(strstr(reply, "HTTP/1.1 413 "));
-	reply =
-	    ask(server,
+	reply = ask(
+		server,
 		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999999\r\n\r\n");
 	assert_true(strstr(reply, " 413 ") || strstr(reply, " 400 "));
 	int fd = dial(server);
@@ -490,8 +493,8 @@ static void test_slow(void **state)
 	assert_non_null(strstr(get(fd, NULL), " 200 "));
 	close(fd);
 	/* A handler may take longer than any of a client's times. */
-	reply =
-	    ask(server,
+	reply = ask(
+		server,
 		"GET /late?x HTTP/1.1\r\nHost: h\r\nX-Wait-Ms: 900\r\nConnection: close\r\n\r\n");
 	assert_non_null(strstr(reply, " 200 "));
 	late_join();
@@ -784,18 +787,18 @@ static struct thaw_http_response *route_authorize(void *opaque, struct thaw_call
 {
 	(void)opaque;
 	return call->request->body_size == 3
-		   ? thaw_api_error_response("InvalidSignatureException", "bad")
-		   : NULL;
+		       ? thaw_api_error_response("InvalidSignatureException", "bad")
+		       : NULL;
 }
 
 /* The router on the server: each refusal in the API's words, and the connection goes on. */
 static void test_routed(void **state)
 {
 	static const struct thaw_route routes[] = {
-	    {"POST", "/f/{FunctionName}", "Invoke", 5, NULL, route_get},
+		{"POST", "/f/{FunctionName}", "Invoke", 5, NULL, route_get},
 	};
 	static const struct thaw_router router = {
-	    .routes = routes, .count = 1, .admit = route_admit, .authorize = route_authorize};
+		.routes = routes, .count = 1, .admit = route_admit, .authorize = route_authorize};
 	struct thaw_http_config config;
 
 	(void)state;
@@ -812,8 +815,8 @@ static void test_routed(void **state)
 	assert_non_null(second);
 	reply = ask(server, "POST /f/a HTTP/1.0\r\n\r\n");
 	assert_non_null(strstr(reply, " 403 "));
-	reply =
-	    ask(server, "POST /f/a HTTP/1.0\r\nAuthorization: x\r\nContent-Length: 3\r\n\r\nabc");
+	reply = ask(server,
+		    "POST /f/a HTTP/1.0\r\nAuthorization: x\r\nContent-Length: 3\r\n\r\nabc");
 	assert_non_null(strstr(reply, "InvalidSignatureException"));
 	reply = ask(server,
 		    "POST /f/a HTTP/1.0\r\nAuthorization: x\r\nContent-Length: 6\r\n\r\nabcdef");
@@ -845,14 +848,14 @@ static void test_response(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_response),	cmocka_unit_test(test_plain),
-	    cmocka_unit_test(test_malformed),	cmocka_unit_test(test_sizes),
-	    cmocka_unit_test(test_body_memory), cmocka_unit_test(test_pipeline),
-	    cmocka_unit_test(test_slow),	cmocka_unit_test(test_slow_reader),
-	    cmocka_unit_test(test_stream),	cmocka_unit_test(test_gone),
-	    cmocka_unit_test(test_busy),	cmocka_unit_test(test_routed),
-	    cmocka_unit_test(test_limits),	cmocka_unit_test(test_many),
-	    cmocka_unit_test(test_stop),	cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_response),    cmocka_unit_test(test_plain),
+		cmocka_unit_test(test_malformed),   cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_body_memory), cmocka_unit_test(test_pipeline),
+		cmocka_unit_test(test_slow),        cmocka_unit_test(test_slow_reader),
+		cmocka_unit_test(test_stream),      cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_busy),        cmocka_unit_test(test_routed),
+		cmocka_unit_test(test_limits),      cmocka_unit_test(test_many),
+		cmocka_unit_test(test_stop),        cmocka_unit_test(test_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -210,9 +210,9 @@ static void test_race(void **state)
 		size_t one = strlen(SECRET) + THAW_SEALED_OVERHEAD;
 		for (int i = 0; i < 8; i++) {
 			assert_int_equal(thaw_read_full(results[0], sealed, one), 0);
-			assert_int_equal(
-			    thaw_keyring_unseal(keyring, KEY_ID, sealed, one, secret, &size, NULL),
-			    0);
+			assert_int_equal(thaw_keyring_unseal(keyring, KEY_ID, sealed, one, secret,
+							     &size, NULL),
+					 0);
 		}
 		assert_int_equal(thaw_read_full(results[0], sealed, 1), -ENODATA);
 		close(results[0]);
@@ -238,7 +238,7 @@ static void test_seal(void **state)
 	assert_int_equal(sealed[0], 1);
 	assert_null(memmem(sealed, sealed_size, SECRET, 8));
 	assert_int_equal(
-	    thaw_keyring_unseal(keyring, KEY_ID, sealed, sealed_size, secret, &size, &err), 0);
+		thaw_keyring_unseal(keyring, KEY_ID, sealed, sealed_size, secret, &size, &err), 0);
 	assert_int_equal(size, 40);
 	assert_string_equal(secret, SECRET);
 	/* Never the same twice. */
@@ -255,8 +255,8 @@ static void test_seal(void **state)
 	for (size_t bit = 0; bit < sealed_size * 8; bit++) {
 		sealed[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		memset(secret, 'x', sizeof(secret));
-		int rc =
-		    thaw_keyring_unseal(keyring, KEY_ID, sealed, sealed_size, secret, &size, &err);
+		int rc = thaw_keyring_unseal(keyring, KEY_ID, sealed, sealed_size, secret, &size,
+					     &err);
 		assert_int_equal(rc, sealed[0] > 1 ? -ENOTSUP : -EBADMSG);
 		assert_null(memmem(secret, sizeof(secret), SECRET, 4));
 		sealed[bit / 8] ^= (uint8_t)(1 << bit % 8);
@@ -264,17 +264,18 @@ static void test_seal(void **state)
 	/* Any shorter form, and a longer one. */
 	for (size_t n = 0; n < sealed_size; n++)
 		assert_int_equal(
-		    thaw_keyring_unseal(keyring, KEY_ID, sealed, n, secret, &size, &err), -EBADMSG);
+			thaw_keyring_unseal(keyring, KEY_ID, sealed, n, secret, &size, &err),
+			-EBADMSG);
 	assert_int_equal(
-	    thaw_keyring_unseal(keyring, KEY_ID, sealed, sealed_size + 1, secret, &size, &err),
-	    -EBADMSG);
+		thaw_keyring_unseal(keyring, KEY_ID, sealed, sealed_size + 1, secret, &size, &err),
+		-EBADMSG);
 	thaw_keyring_close(keyring);
 	/* Another host's key. */
 	assert_int_equal(unlinkat(place->dir, "host.key", 0), 0);
 	assert_int_equal(thaw_keyring_open(&keyring, place->dir, true, NULL), 0);
 	assert_int_equal(
-	    thaw_keyring_unseal(keyring, KEY_ID, sealed, sealed_size, secret, &size, &err),
-	    -EBADMSG);
+		thaw_keyring_unseal(keyring, KEY_ID, sealed, sealed_size, secret, &size, &err),
+		-EBADMSG);
 	thaw_keyring_close(keyring);
 }
 
@@ -304,7 +305,8 @@ static void test_seal_limits(void **state)
 				 0);
 		assert_int_equal(sealed_size, n + THAW_SEALED_OVERHEAD);
 		assert_int_equal(
-		    thaw_keyring_unseal(keyring, id, sealed, sealed_size, secret, &size, NULL), 0);
+			thaw_keyring_unseal(keyring, id, sealed, sealed_size, secret, &size, NULL),
+			0);
 		assert_int_equal(size, n);
 		assert_memory_equal(secret, big, n);
 		assert_int_equal(secret[n], 0);
@@ -323,7 +325,7 @@ static void test_access_keys(void **state)
 	static char ids[COUNT][THAW_ACCESS_KEY_ID], secrets[COUNT][THAW_ACCESS_KEY_SECRET];
 	static const char base32[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 	static const char base64[] =
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	unsigned int seen[256] = {0};
 
 	(void)state;
@@ -368,14 +370,14 @@ static void test_account_ids(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(test_make, place_make, place_drop),
-	    cmocka_unit_test_setup_teardown(test_refused, place_make, place_drop),
-	    cmocka_unit_test_setup_teardown(test_unfinished, place_make, place_drop),
-	    cmocka_unit_test_setup_teardown(test_race, place_make, place_drop),
-	    cmocka_unit_test_setup_teardown(test_seal, place_make, place_drop),
-	    cmocka_unit_test_setup_teardown(test_seal_limits, place_make, place_drop),
-	    cmocka_unit_test(test_access_keys),
-	    cmocka_unit_test(test_account_ids),
+		cmocka_unit_test_setup_teardown(test_make, place_make, place_drop),
+		cmocka_unit_test_setup_teardown(test_refused, place_make, place_drop),
+		cmocka_unit_test_setup_teardown(test_unfinished, place_make, place_drop),
+		cmocka_unit_test_setup_teardown(test_race, place_make, place_drop),
+		cmocka_unit_test_setup_teardown(test_seal, place_make, place_drop),
+		cmocka_unit_test_setup_teardown(test_seal_limits, place_make, place_drop),
+		cmocka_unit_test(test_access_keys),
+		cmocka_unit_test(test_account_ids),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,60 +37,60 @@ static void test_functions(void **state)
 	static const struct {
 		const char *text, *region, *account, *name, *qualifier;
 	} good[] = {
-	    {"hello", "", "", "hello", ""},
-	    {"hello:1", "", "", "hello", "1"},
-	    {"hello:$LATEST", "", "", "hello", "$LATEST"},
-	    {"A-z_09:live", "", "", "A-z_09", "live"},
-	    {"function:hello", "", "", "hello", ""},
-	    {"function", "", "", "function", ""},
-	    {"function:$LATEST", "", "", "function", "$LATEST"},
-	    {"123456789012:hello", "", "123456789012", "hello", ""},
-	    {"123456789012:function:hello:7", "", "123456789012", "hello", "7"},
-	    {"123456789012:function", "", "123456789012", "function", ""},
-	    {"123456789012", "", "", "123456789012", ""},
-	    {"12345678901:hello", "", "", "12345678901", "hello"},
-	    {"arn:aws:lambda:us-east-1:123456789012:function:hello", "us-east-1", "123456789012",
-	     "hello", ""},
-	    {"arn:aws-cn:lambda:cn-north-1:123456789012:function:hello:$LATEST", "cn-north-1",
-	     "123456789012", "hello", "$LATEST"},
-	    {"arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:a:b", "us-gov-west-1",
-	     "123456789012", "a", "b"},
-	    {"arn:aws-iso-b:lambda:us-isob-east-1:123456789012:function:a", "us-isob-east-1",
-	     "123456789012", "a", ""},
-	    {"arn:aws-eusc:lambda:eusc-de-east-1:123456789012:function:a", "eusc-de-east-1",
-	     "123456789012", "a", ""},
-	    {"us-gov-1:hello", "us-gov-1", "", "hello", ""},
-	    {"us-isoa-1:hello", "us-isoa-1", "", "hello", ""},
-	    {"eusc-ar", "", "", "eusc-ar", ""},
-	    {"arn", "", "", "arn", ""},
-	    {"arn:aws", "", "", "arn", "aws"},
+		{"hello", "", "", "hello", ""},
+		{"hello:1", "", "", "hello", "1"},
+		{"hello:$LATEST", "", "", "hello", "$LATEST"},
+		{"A-z_09:live", "", "", "A-z_09", "live"},
+		{"function:hello", "", "", "hello", ""},
+		{"function", "", "", "function", ""},
+		{"function:$LATEST", "", "", "function", "$LATEST"},
+		{"123456789012:hello", "", "123456789012", "hello", ""},
+		{"123456789012:function:hello:7", "", "123456789012", "hello", "7"},
+		{"123456789012:function", "", "123456789012", "function", ""},
+		{"123456789012", "", "", "123456789012", ""},
+		{"12345678901:hello", "", "", "12345678901", "hello"},
+		{"arn:aws:lambda:us-east-1:123456789012:function:hello", "us-east-1",
+		 "123456789012", "hello", ""},
+		{"arn:aws-cn:lambda:cn-north-1:123456789012:function:hello:$LATEST", "cn-north-1",
+		 "123456789012", "hello", "$LATEST"},
+		{"arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:a:b", "us-gov-west-1",
+		 "123456789012", "a", "b"},
+		{"arn:aws-iso-b:lambda:us-isob-east-1:123456789012:function:a", "us-isob-east-1",
+		 "123456789012", "a", ""},
+		{"arn:aws-eusc:lambda:eusc-de-east-1:123456789012:function:a", "eusc-de-east-1",
+		 "123456789012", "a", ""},
+		{"us-gov-1:hello", "us-gov-1", "", "hello", ""},
+		{"us-isoa-1:hello", "us-isoa-1", "", "hello", ""},
+		{"eusc-ar", "", "", "eusc-ar", ""},
+		{"arn", "", "", "arn", ""},
+		{"arn:aws", "", "", "arn", "aws"},
 	};
 	static const char *const bad[] = {
-	    "",
-	    ":",
-	    "a:",
-	    ":a",
-	    "a b",
-	    "a/b",
-	    "a.b",
-	    "a:b:c",
-	    "\xc3\xa9",
-	    "a:$latest",
-	    "a:$LATEST2",
-	    "function:",
-	    "a\n",
-	    "a:b\n",
-	    "arn:aws:lambda:us-east-1:123456789012:layer:a",
-	    "arn:aws:lambda:us-east-1:12345678901:function:a",
-	    "arn:aws:lambda:us-east-1:1234567890123:function:a",
-	    "arn:aws:lambda:useast1:123456789012:function:a",
-	    "arn:aws:lambda:us-east-12:123456789012:function:a",
-	    "arn:aws:s3:us-east-1:123456789012:function:a",
-	    "arn:aws:lambda:us-east-1:123456789012:a:b:c",
-	    "arn:aws:lambda:us-east-1:123456789012:a",
-	    "arn:aws:lambda:us-east-1:123456789012:function:a:b:c",
-	    "arn:aws:lambda:us-east-1:123456789012:function:",
-	    "arn:AWS:lambda:us-east-1:123456789012:function:a",
+		"",
+		":",
+		"a:",
+		":a",
+		"a b",
+		"a/b",
+		"a.b",
+		"a:b:c",
+		"\xc3\xa9",
+		"a:$latest",
+		"a:$LATEST2",
+		"function:",
+		"a\n",
+		"a:b\n",
+		"arn:aws:lambda:us-east-1:123456789012:layer:a",
+		"arn:aws:lambda:us-east-1:12345678901:function:a",
+		"arn:aws:lambda:us-east-1:1234567890123:function:a",
+		"arn:aws:lambda:useast1:123456789012:function:a",
+		"arn:aws:lambda:us-east-12:123456789012:function:a",
+		"arn:aws:s3:us-east-1:123456789012:function:a",
+		"arn:aws:lambda:us-east-1:123456789012:a:b:c",
+		"arn:aws:lambda:us-east-1:123456789012:a",
+		"arn:aws:lambda:us-east-1:123456789012:function:a:b:c",
+		"arn:aws:lambda:us-east-1:123456789012:function:",
+		"arn:AWS:lambda:us-east-1:123456789012:function:a",
 	};
 	struct thaw_function_name name;
 
@@ -182,15 +182,15 @@ static void test_layers(void **state)
 	assert_int_equal(thaw_layer_version_parse(arn, "layers", &layer, &validation), 0);
 	assert_true(layer.version == INT64_MAX);
 	static const char *const bad[] = {
-	    "tools:1",
-	    "arn:aws:lambda:eu-west-1:123456789012:layer:tools",
-	    "arn:aws:lambda:eu-west-1:123456789012:layer:tools:",
-	    "arn:aws:lambda:eu-west-1:123456789012:layer:tools:0",
-	    "arn:aws:lambda:eu-west-1:123456789012:layer:tools:-1",
-	    "arn:aws:lambda:eu-west-1:123456789012:layer:tools:1a",
-	    "arn:aws:lambda:eu-west-1:123456789012:layer:tools:9223372036854775808",
-	    "arn:aws:lambda:eu-west-1:123456789012:layer:tools:99999999999999999999999",
-	    "arn:aws:lambda:eu-west-1:123456789012:function:tools:1",
+		"tools:1",
+		"arn:aws:lambda:eu-west-1:123456789012:layer:tools",
+		"arn:aws:lambda:eu-west-1:123456789012:layer:tools:",
+		"arn:aws:lambda:eu-west-1:123456789012:layer:tools:0",
+		"arn:aws:lambda:eu-west-1:123456789012:layer:tools:-1",
+		"arn:aws:lambda:eu-west-1:123456789012:layer:tools:1a",
+		"arn:aws:lambda:eu-west-1:123456789012:layer:tools:9223372036854775808",
+		"arn:aws:lambda:eu-west-1:123456789012:layer:tools:99999999999999999999999",
+		"arn:aws:lambda:eu-west-1:123456789012:function:tools:1",
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(thaw_layer_version_parse(bad[i], "layers", &layer, &validation),
@@ -204,42 +204,43 @@ static void test_shapes(void **state)
 		size_t max;
 		const char *good[4], *bad[8];
 	} shapes[] = {
-	    {THAW_SHAPE_ALIAS,
-	     128,
-	     {"live", "1a", "-_"},
-	     {"", "1", "123", "a b", "$LATEST", "a\n"}},
-	    {THAW_SHAPE_VERSION, 0, {"1", "$LATEST"}, {"", "a", "$LATEST1", "1\n", "-1"}},
-	    {THAW_SHAPE_QUALIFIER, 128, {"1", "$LATEST", "a-b_c"}, {"a b", "a:b", "a\n"}},
-	    {THAW_SHAPE_HANDLER,
-	     128,
-	     {"app.handler", "\xc3\xa9.x", "a::b"},
-	     {"", "a b", "a\tb", "a\n"}},
-	    {THAW_SHAPE_DESCRIPTION, 256, {"", "any text\n"}, {NULL}},
-	    {THAW_SHAPE_STATEMENT_ID, 100, {"a", "1-_"}, {"", "a.b", "a b"}},
-	    {THAW_SHAPE_ACTION,
-	     0,
-	     {"*", "lambda:*", "lambda:InvokeFunction"},
-	     {"", "lambda:", "s3:x", "lambda:a1"}},
-	    {THAW_SHAPE_SOURCE_ARN,
-	     0,
-	     {"arn:aws:s3:::b", "arn:aws:sns:us-east-1:123456789012:t"},
-	     {"", "s3", "arn:aws:s3"}},
-	    {THAW_SHAPE_SOURCE_ACCOUNT,
-	     0,
-	     {"123456789012"},
-	     {"", "12345678901", "1234567890123", "12345678901a"}},
-	    {THAW_SHAPE_ROLE,
-	     0,
-	     {"arn:aws:iam::123456789012:role/any", "arn:aws:iam::123456789012:role/p/a+=,.@-_"},
-	     {"", "any", "arn:aws:iam::12:role/a", "arn:aws:iam::123456789012:user/a",
-	      "arn:aws:iam::123456789012:role/a b"}},
-	    {THAW_SHAPE_VARIABLE_NAME, 0, {"AB", "a_1"}, {"", "A", "1A", "_A", "A-B"}},
-	    {THAW_SHAPE_TENANT_ID, 256, {"a b@c", "x"}, {"", "a\n", "a#"}},
-	    {THAW_SHAPE_TAG_KEY,
-	     128,
-	     {"team", "a b:/=+-@._", "\xc3\xa9\xe6\x97\xa5", "\xc2\xb2"},
-	     {"", "a\n", "a;b", "a\xff", "\xf0\x9f\x98\x80", "a,b"}},
-	    {THAW_SHAPE_TAG_VALUE, 256, {"", "\xe3\x80\x80x", "9"}, {"a*", "\t"}},
+		{THAW_SHAPE_ALIAS,
+		 128,
+		 {"live", "1a", "-_"},
+		 {"", "1", "123", "a b", "$LATEST", "a\n"}},
+		{THAW_SHAPE_VERSION, 0, {"1", "$LATEST"}, {"", "a", "$LATEST1", "1\n", "-1"}},
+		{THAW_SHAPE_QUALIFIER, 128, {"1", "$LATEST", "a-b_c"}, {"a b", "a:b", "a\n"}},
+		{THAW_SHAPE_HANDLER,
+		 128,
+		 {"app.handler", "\xc3\xa9.x", "a::b"},
+		 {"", "a b", "a\tb", "a\n"}},
+		{THAW_SHAPE_DESCRIPTION, 256, {"", "any text\n"}, {NULL}},
+		{THAW_SHAPE_STATEMENT_ID, 100, {"a", "1-_"}, {"", "a.b", "a b"}},
+		{THAW_SHAPE_ACTION,
+		 0,
+		 {"*", "lambda:*", "lambda:InvokeFunction"},
+		 {"", "lambda:", "s3:x", "lambda:a1"}},
+		{THAW_SHAPE_SOURCE_ARN,
+		 0,
+		 {"arn:aws:s3:::b", "arn:aws:sns:us-east-1:123456789012:t"},
+		 {"", "s3", "arn:aws:s3"}},
+		{THAW_SHAPE_SOURCE_ACCOUNT,
+		 0,
+		 {"123456789012"},
+		 {"", "12345678901", "1234567890123", "12345678901a"}},
+		{THAW_SHAPE_ROLE,
+		 0,
+		 {"arn:aws:iam::123456789012:role/any",
+		  "arn:aws:iam::123456789012:role/p/a+=,.@-_"},
+		 {"", "any", "arn:aws:iam::12:role/a", "arn:aws:iam::123456789012:user/a",
+		  "arn:aws:iam::123456789012:role/a b"}},
+		{THAW_SHAPE_VARIABLE_NAME, 0, {"AB", "a_1"}, {"", "A", "1A", "_A", "A-B"}},
+		{THAW_SHAPE_TENANT_ID, 256, {"a b@c", "x"}, {"", "a\n", "a#"}},
+		{THAW_SHAPE_TAG_KEY,
+		 128,
+		 {"team", "a b:/=+-@._", "\xc3\xa9\xe6\x97\xa5", "\xc2\xb2"},
+		 {"", "a\n", "a;b", "a\xff", "\xf0\x9f\x98\x80", "a,b"}},
+		{THAW_SHAPE_TAG_VALUE, 256, {"", "\xe3\x80\x80x", "9"}, {"a*", "\t"}},
 	};
 
 	(void)state;
@@ -258,9 +259,9 @@ static void test_shapes(void **state)
 		size_t max = shapes[i].max;
 		thaw_validation_init(&validation);
 		if (max) {
-			assert_int_equal(
-			    thaw_shape_check(shapes[i].shape, text_of('a', max), "x", &validation),
-			    0);
+			assert_int_equal(thaw_shape_check(shapes[i].shape, text_of('a', max), "x",
+							  &validation),
+					 0);
 			assert_int_equal(thaw_shape_check(shapes[i].shape, text_of('a', max + 1),
 							  "x", &validation),
 					 -EINVAL);
@@ -282,15 +283,16 @@ static void test_messages(void **state)
 	assert_string_equal(thaw_validation_message(&validation, message, sizeof(message)),
 			    "ValidationException");
 	assert_string_equal(
-	    message,
-	    "3 validation errors detected: Value 'a b' at 'functionName' failed to satisfy "
-	    "constraint: Member must satisfy regular expression pattern: "
-	    "(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}"
-	    ":)?"
-	    "(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?; "
-	    "Value '127' at 'memorySize' failed to satisfy constraint: Member must have value "
-	    "greater than or equal to 128; "
-	    "Value null at 'role' failed to satisfy constraint: Member must not be null");
+		message,
+		"3 validation errors detected: Value 'a b' at 'functionName' failed to satisfy "
+		"constraint: Member must satisfy regular expression pattern: "
+		"(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-"
+		"\\d{1}"
+		":)?"
+		"(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?; "
+		"Value '127' at 'memorySize' failed to satisfy constraint: Member must have value "
+		"greater than or equal to 128; "
+		"Value null at 'role' failed to satisfy constraint: Member must not be null");
 	/* However much is wrong, the text is whole, printable and bounded. */
 	thaw_validation_init(&validation);
 	for (int i = 0; i < 1000; i++)
@@ -307,9 +309,9 @@ static void test_messages(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_functions), cmocka_unit_test(test_lengths),
-	    cmocka_unit_test(test_qualify),   cmocka_unit_test(test_layers),
-	    cmocka_unit_test(test_shapes),    cmocka_unit_test(test_messages),
+		cmocka_unit_test(test_functions), cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_qualify),   cmocka_unit_test(test_layers),
+		cmocka_unit_test(test_shapes),    cmocka_unit_test(test_messages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

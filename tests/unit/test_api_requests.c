@@ -18,15 +18,15 @@
 #include "host/api/validation.h"
 
 static const struct thaw_route routes[] = {
-    {"GET", "/2015-03-31/functions", "ListFunctions", 0, NULL, NULL},
-    {"POST", "/2015-03-31/functions", "CreateFunction", 70u << 20, NULL, NULL},
-    {"GET", "/2015-03-31/functions/{FunctionName}", "GetFunction", 0, NULL, NULL},
-    {"GET", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "GetAlias", 0, NULL, NULL},
-    {"GET", "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL",
-     "ListProvisionedConcurrencyConfigs", 0, NULL, NULL},
-    {"GET", "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
-     "GetProvisionedConcurrencyConfig", 0, NULL, NULL},
-    {"DELETE", "/2017-03-31/tags/{Resource}", "UntagResource", 0, "tagKeys", NULL},
+	{"GET", "/2015-03-31/functions", "ListFunctions", 0, NULL, NULL},
+	{"POST", "/2015-03-31/functions", "CreateFunction", 70u << 20, NULL, NULL},
+	{"GET", "/2015-03-31/functions/{FunctionName}", "GetFunction", 0, NULL, NULL},
+	{"GET", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "GetAlias", 0, NULL, NULL},
+	{"GET", "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL",
+	 "ListProvisionedConcurrencyConfigs", 0, NULL, NULL},
+	{"GET", "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
+	 "GetProvisionedConcurrencyConfig", 0, NULL, NULL},
+	{"DELETE", "/2017-03-31/tags/{Resource}", "UntagResource", 0, "tagKeys", NULL},
 };
 
 static const struct thaw_router router = {.routes = routes,
@@ -81,7 +81,7 @@ static void test_routes(void **state)
 
 static void test_decoding(void **state)
 {
-	static const char *const bad[] = {"%",	 "%4",	"%4g",	     "%g4",  "%00", "%0a", "%7f",
+	static const char *const bad[] = {"%",   "%4",  "%4g",       "%g4",  "%00", "%0a", "%7f",
 					  "%ff", "%c3", "%ed%a0%80", "\x80", "a%",  "%%41"};
 	char path[256], long_path[THAW_ROUTE_TEXT_MAX + 64];
 	struct thaw_call *call;
@@ -168,21 +168,21 @@ static void test_errors(void **state)
 		unsigned int status;
 		const char *field, *type;
 	} known[] = {
-	    {"ResourceNotFoundException", 404, "Message", "User"},
-	    {"InvalidParameterValueException", 400, "message", "User"},
-	    {"ResourceConflictException", 409, "message", "User"},
-	    {"PreconditionFailedException", 412, "message", "User"},
-	    {"ServiceException", 500, "Message", "Service"},
-	    {"RequestTooLargeException", 413, "message", "User"},
-	    {"UnsupportedMediaTypeException", 415, "message", "User"},
-	    {"SnapStartTimeoutException", 408, "Message", "User"},
-	    {"ServiceQuotaExceededException", 402, "Message", "User"},
-	    {"EFSIOException", 410, "Message", "User"},
-	    {"ValidationException", 400, "message", "User"},
-	    {"SerializationException", 400, "message", "User"},
-	    {"UnknownOperationException", 404, "Message", NULL},
-	    {"InvalidSignatureException", 403, "message", NULL},
-	    {"AliasLimitExceededException", 400, "message", "User"},
+		{"ResourceNotFoundException", 404, "Message", "User"},
+		{"InvalidParameterValueException", 400, "message", "User"},
+		{"ResourceConflictException", 409, "message", "User"},
+		{"PreconditionFailedException", 412, "message", "User"},
+		{"ServiceException", 500, "Message", "Service"},
+		{"RequestTooLargeException", 413, "message", "User"},
+		{"UnsupportedMediaTypeException", 415, "message", "User"},
+		{"SnapStartTimeoutException", 408, "Message", "User"},
+		{"ServiceQuotaExceededException", 402, "Message", "User"},
+		{"EFSIOException", 410, "Message", "User"},
+		{"ValidationException", 400, "message", "User"},
+		{"SerializationException", 400, "message", "User"},
+		{"UnknownOperationException", 404, "Message", NULL},
+		{"InvalidSignatureException", 403, "message", NULL},
+		{"AliasLimitExceededException", 400, "message", "User"},
 	};
 
 	(void)state;
@@ -195,7 +195,7 @@ static void test_errors(void **state)
 	error_is(thaw_api_error_response("ResourceNotFoundException", "\xff"), 404,
 		 "ResourceNotFoundException", "Message", "The request is malformed.", "User");
 	struct thaw_http_response *response =
-	    thaw_api_throttle_response("ConcurrentInvocationLimitExceeded", 3, NULL);
+		thaw_api_throttle_response("ConcurrentInvocationLimitExceeded", 3, NULL);
 	json_t *json = response_json(response);
 	assert_string_equal(thaw_http_response_find(response, "Retry-After"), "3");
 	assert_string_equal(json_string_value(json_object_get(json, "Reason")),
@@ -221,22 +221,22 @@ static int parse(const char *text)
 static void test_parse(void **state)
 {
 	static const char *const bad[] = {
-	    "{",
-	    "[]",
-	    "1",
-	    "\"a\"",
-	    "null",
-	    "{\"a\":1,\"a\":2}",
-	    "{\"a\":\"\\u0000\"}",
-	    "{\"a\":\"\\ud800\"}",
-	    "{\"a\":\"\xff\"}",
-	    "{\"a\":99999999999999999999}",
-	    "{\"a\":1e999}",
-	    "{\"a\":1} x",
-	    "\xef\xbb\xbf{}",
-	    "{'a':1}",
-	    "{\"a\":01}",
-	    "{\"a\":NaN}",
+		"{",
+		"[]",
+		"1",
+		"\"a\"",
+		"null",
+		"{\"a\":1,\"a\":2}",
+		"{\"a\":\"\\u0000\"}",
+		"{\"a\":\"\\ud800\"}",
+		"{\"a\":\"\xff\"}",
+		"{\"a\":99999999999999999999}",
+		"{\"a\":1e999}",
+		"{\"a\":1} x",
+		"\xef\xbb\xbf{}",
+		"{'a':1}",
+		"{\"a\":01}",
+		"{\"a\":NaN}",
 	};
 	char deep[256] = "{\"a\":";
 	static char many[THAW_BODY_VALUES_MAX * 2 + 64];
@@ -398,9 +398,9 @@ static void test_base64(void **state)
 	static const struct {
 		const char *text, *data;
 	} good[] = {
-	    {"", ""}, {"Zg==", "f"}, {"Zm8=", "fo"}, {"Zm9v", "foo"}, {"+/+/", "\xfb\xff\xbf"}};
-	static const char *const bad[] = {"Z",	  "Zg",	      "Zg=",  "Zg===",	 "====",
-					  "=",	  "Zh==",     "Zm9=", "Zm 9",	 "Zm9v\n",
+		{"", ""}, {"Zg==", "f"}, {"Zm8=", "fo"}, {"Zm9v", "foo"}, {"+/+/", "\xfb\xff\xbf"}};
+	static const char *const bad[] = {"Z",    "Zg",       "Zg=",  "Zg===",   "====",
+					  "=",    "Zh==",     "Zm9=", "Zm 9",    "Zm9v\n",
 					  "Z===", "Zg==Zg==", "-_-_", "Zm9v===="};
 	uint8_t *data;
 	size_t size;
@@ -408,7 +408,7 @@ static void test_base64(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		assert_int_equal(
-		    thaw_base64_decode(good[i].text, strlen(good[i].text), &data, &size), 0);
+			thaw_base64_decode(good[i].text, strlen(good[i].text), &data, &size), 0);
 		assert_int_equal(size, strlen(good[i].data));
 		assert_memory_equal(data, good[i].data, size + 1);
 		free(data);
@@ -429,11 +429,11 @@ static void test_base64(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_routes),	cmocka_unit_test(test_decoding),
-	    cmocka_unit_test(test_query),	cmocka_unit_test(test_errors),
-	    cmocka_unit_test(test_parse),	cmocka_unit_test(test_types),
-	    cmocka_unit_test(test_wrong_types), cmocka_unit_test(test_nested),
-	    cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_routes),      cmocka_unit_test(test_decoding),
+		cmocka_unit_test(test_query),       cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_parse),       cmocka_unit_test(test_types),
+		cmocka_unit_test(test_wrong_types), cmocka_unit_test(test_nested),
+		cmocka_unit_test(test_base64),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,7 +21,7 @@
 #define FORM   "9095672bbd1f56dfc5b65f3e153adc8731a4a654192329106275f4c7b24d0b6e"
 
 static const struct thaw_sigv4_policy policy = {
-    .service = "service", .region = "us-east-1", .now = NOW, .skew = THAW_SIGV4_SKEW};
+	.service = "service", .region = "us-east-1", .now = NOW, .skew = THAW_SIGV4_SKEW};
 
 static unsigned int lookups;
 
@@ -82,7 +82,7 @@ static void start(struct made *made, const char *method, const char *path, const
 static enum thaw_sigv4_result verify(struct made *made)
 {
 	enum thaw_sigv4_result result =
-	    thaw_sigv4_parse(&made->claim, &made->request, &made->outcome);
+		thaw_sigv4_parse(&made->claim, &made->request, &made->outcome);
 
 	assert_int_equal(result, made->outcome.result);
 	if (result == THAW_SIGV4_ACCEPTED)
@@ -152,9 +152,9 @@ struct vector {
 	struct thaw_sigv4_header headers[4];
 };
 
-#define ALNUM	"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+#define ALNUM   "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 #define VANILLA "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"
-#define TOKEN	"6e86291e8372ff2a2260956d9b8aae1d763fbf315fa00fa31553b73ebf194267"
+#define TOKEN   "6e86291e8372ff2a2260956d9b8aae1d763fbf315fa00fa31553b73ebf194267"
 
 /* clang-format off */
 static const struct vector vectors[] = {
@@ -272,21 +272,21 @@ static void test_path(void **state)
 	/* Encoded once more than it comes; then dots and slashes. Same canonical paths, same
 	 * signatures. */
 	static const char *const same[][2] = {
-	    {"", "/"},
-	    {"/a/./b", "/a/b"},
-	    {"/a/.", "/a"},
-	    {"/a/..", "/"},
-	    {"/../../a", "/a"},
-	    {"/a//b///", "/a/b/"},
-	    {"/a/b/../../../c/", "/c/"},
-	    {"/.", "/"},
-	    {"/...", "/..."},
-	    {"/a/.../b", "/a/.../b"},
+		{"", "/"},
+		{"/a/./b", "/a/b"},
+		{"/a/.", "/a"},
+		{"/a/..", "/"},
+		{"/../../a", "/a"},
+		{"/a//b///", "/a/b/"},
+		{"/a/b/../../../c/", "/c/"},
+		{"/.", "/"},
+		{"/...", "/..."},
+		{"/a/.../b", "/a/.../b"},
 	};
 	static const char *const different[][2] = {
-	    {"/a%2Fb", "/a/b"},		{"/a%2fb", "/a%2Fb"}, {"/a%20b", "/a b"},
-	    {"/a%2520b", "/a%20b"},	{"/a/", "/a"},	      {"/%2e%2e", "/"},
-	    {"/$LATEST", "/%24LATEST"}, {"/a+b", "/a b"},
+		{"/a%2Fb", "/a/b"},         {"/a%2fb", "/a%2Fb"}, {"/a%20b", "/a b"},
+		{"/a%2520b", "/a%20b"},     {"/a/", "/a"},        {"/%2e%2e", "/"},
+		{"/$LATEST", "/%24LATEST"}, {"/a+b", "/a b"},
 	};
 	static struct made made;
 
@@ -311,23 +311,23 @@ static void test_path(void **state)
 static void test_query(void **state)
 {
 	static const char *const same[][2] = {
-	    {"b=1&a=2", "a=2&b=1"},
-	    {"a=2&a=1", "a=1&a=2"},
-	    {"a", "a="},
-	    {"", NULL},
-	    {"a=%7e%41", "a=~A"},
-	    {"a=x=y", "a=x%3Dy"},
-	    {"a=b+c", "a=b%20c"},
-	    {"a=%2f", "a=/"},
-	    {"%61=1", "a=1"},
-	    {"a=arn:aws", "a=arn%3aaws"},
-	    {"a-b=1&a=2", "a=2&a-b=1"},
-	    {"A=1&a=1&B=1", "B=1&A=1&a=1"},
+		{"b=1&a=2", "a=2&b=1"},
+		{"a=2&a=1", "a=1&a=2"},
+		{"a", "a="},
+		{"", NULL},
+		{"a=%7e%41", "a=~A"},
+		{"a=x=y", "a=x%3Dy"},
+		{"a=b+c", "a=b%20c"},
+		{"a=%2f", "a=/"},
+		{"%61=1", "a=1"},
+		{"a=arn:aws", "a=arn%3aaws"},
+		{"a-b=1&a=2", "a=2&a-b=1"},
+		{"A=1&a=1&B=1", "B=1&A=1&a=1"},
 	};
 	static const char *const different[][2] = {
-	    {"a=1&b=2", "a=1"}, {"a=1", "a=1&a=1"},	  {"a=1", "A=1"},
-	    {"a=1", "a=1&"},	{"a=b%2Bc", "a=b+c"},	  {"a=%252F", "a=%2F"},
-	    {"a=1", NULL},	{"a=1&b=2", "a=1%26b=2"}, {"a=b", "a%3Db"},
+		{"a=1&b=2", "a=1"}, {"a=1", "a=1&a=1"},       {"a=1", "A=1"},
+		{"a=1", "a=1&"},    {"a=b%2Bc", "a=b+c"},     {"a=%252F", "a=%2F"},
+		{"a=1", NULL},      {"a=1&b=2", "a=1%26b=2"}, {"a=b", "a%3Db"},
 	};
 	static const char *const broken[] = {"a=%", "a=%4", "a=%4g", "%zz=1", "a=%-1", "a=% 1"};
 	static struct made made;
@@ -369,10 +369,10 @@ static void test_changed(void **state)
 	made.request.method = "GET";
 	assert_int_equal(verify(&made), THAW_SIGV4_MISMATCH);
 	assert_string_equal(
-	    made.outcome.message,
-	    "The request signature we calculated does not match the signature you "
-	    "provided. Check your AWS Secret Access Key and signing method. Consult "
-	    "the service documentation for details.");
+		made.outcome.message,
+		"The request signature we calculated does not match the signature you "
+		"provided. Check your AWS Secret Access Key and signing method. Consult "
+		"the service documentation for details.");
 	assert_string_equal(thaw_sigv4_code(made.outcome.result), "InvalidSignatureException");
 	assert_int_equal(thaw_sigv4_status(made.outcome.result), 403);
 	start_signed(&made);
@@ -485,31 +485,31 @@ static enum thaw_sigv4_result with_date(struct made *made, const char *name, con
 static void test_dates(void **state)
 {
 	static const char *const bad[] = {
-	    "",
-	    "20150830T123600",
-	    "20150830T123600Z ",
-	    "20150830T123600z",
-	    "20150830 123600Z",
-	    "2015-08-30T12:36:00Z",
-	    "20150830T123660Z",
-	    "20150830T126000Z",
-	    "20150830T243600Z",
-	    "20150832T123600Z",
-	    "20150931T123600Z",
-	    "20150229T123600Z",
-	    "20150030T123600Z",
-	    "20151330T123600Z",
-	    "20150800T123600Z",
-	    "2015083 T123600Z",
-	    "+0150830T123600Z",
-	    "20150830T12360\xc3Z",
+		"",
+		"20150830T123600",
+		"20150830T123600Z ",
+		"20150830T123600z",
+		"20150830 123600Z",
+		"2015-08-30T12:36:00Z",
+		"20150830T123660Z",
+		"20150830T126000Z",
+		"20150830T243600Z",
+		"20150832T123600Z",
+		"20150931T123600Z",
+		"20150229T123600Z",
+		"20150030T123600Z",
+		"20151330T123600Z",
+		"20150800T123600Z",
+		"2015083 T123600Z",
+		"+0150830T123600Z",
+		"20150830T12360\xc3Z",
 	};
 	static const char *const bad_http[] = {
-	    "Sun, 30 Aug 2015 12:36:00",       "Sun, 30 Aug 2015 12:36:00 CET",
-	    "Sun, 30 Aug 2015 12:36:00 +0100", "Sun, 30 Agu 2015 12:36:00 GMT",
-	    "Sunday, 30-Aug-15 12:36:00 GMT",  "Sun, 30 aug 2015 12:36:00 GMT",
-	    "Sun, 30 Aug 2015 12:36:00 GMTx",  "Sun,",
-	    "Sun, 31 Feb 2015 12:36:00 GMT",
+		"Sun, 30 Aug 2015 12:36:00",       "Sun, 30 Aug 2015 12:36:00 CET",
+		"Sun, 30 Aug 2015 12:36:00 +0100", "Sun, 30 Agu 2015 12:36:00 GMT",
+		"Sunday, 30-Aug-15 12:36:00 GMT",  "Sun, 30 aug 2015 12:36:00 GMT",
+		"Sun, 30 Aug 2015 12:36:00 GMTx",  "Sun,",
+		"Sun, 31 Feb 2015 12:36:00 GMT",
 	};
 	static const char *const good[] = {"Sun, 30 Aug 2015 12:36:00 GMT",
 					   "Sun, 30 Aug 2015 12:36:00 -0000", "20150830T123600Z"};
@@ -524,10 +524,10 @@ static void test_dates(void **state)
 	assert_int_equal(with_date(&made, "x-amz-date", "20160229T235959Z"),
 			 THAW_SIGV4_SCOPE_WRONG);
 	assert_string_equal(
-	    made.outcome.message,
-	    "Date in Credential scope does not match YYYYMMDD from ISO-8601 version "
-	    "of date from HTTP: '20150830' != '20160229', from "
-	    "'20160229T235959Z'.");
+		made.outcome.message,
+		"Date in Credential scope does not match YYYYMMDD from ISO-8601 version "
+		"of date from HTTP: '20150830' != '20160229', from "
+		"'20160229T235959Z'.");
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		start(&made, "GET", "/", NULL);
 		add(&made, "Date", good[i]);
@@ -594,44 +594,44 @@ static void test_missing(void **state)
 static void test_authorization(void **state)
 {
 	static const char *const bad[] = {
-	    "",
-	    "Basic dXNlcjpwYXNz",
-	    "Bearer x",
-	    "AWS AKID:sig",
-	    "AWS4-HMAC-SHA512 Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA,
-	    "aws4-hmac-sha256 Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA,
-	    "AWS4-HMAC-SHA256Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA,
-	    "AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=host",
-	    "AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=host, Signature=",
-	    "AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=, Signature=" VANILLA,
-	    "AWS4-HMAC-SHA256 Credential=, SignedHeaders=host, Signature=" VANILLA,
-	    "AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA ",",
-	    "AWS4-HMAC-SHA256 ,Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA,
-	    "AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA
-	    ", Signature=" VANILLA,
-	    "AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA
-	    ", More=1",
-	    "AWS4-HMAC-SHA256 Credential=" SCOPE " SignedHeaders=host Signature=" VANILLA,
-	    "AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA "0",
-	    "AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=host, "
-	    "Signature=5FA00FA31553B73EBF1942676E86291E8372FF2A2260956D9B8AAE1D763FBF31",
-	    "AWS4-HMAC-SHA256 Credential=" KEY_ID "/20150830/us-east-1/service"
-	    ", SignedHeaders=host, Signature=" VANILLA,
-	    "AWS4-HMAC-SHA256 Credential=" SCOPE "/x, SignedHeaders=host, Signature=" VANILLA,
-	    "AWS4-HMAC-SHA256 Credential=/20150830/us-east-1/service/aws4_request"
-	    ", SignedHeaders=host, Signature=" VANILLA,
-	    "AWS4-HMAC-SHA256 Credential=AKID-X/20150830/us-east-1/service/aws4_request"
-	    ", SignedHeaders=host, Signature=" VANILLA,
-	    "AWS4-HMAC-SHA256 Credential=AKID/2015083/us-east-1/service/aws4_request"
-	    ", SignedHeaders=host, Signature=" VANILLA,
-	    "AWS4-HMAC-SHA256 Credential=AKID/2015O830/us-east-1/service/aws4_request"
-	    ", SignedHeaders=host, Signature=" VANILLA,
-	    "AWS4-HMAC-SHA256 Credential=AKID/20150830/us_east_1/service/aws4_request"
-	    ", SignedHeaders=host, Signature=" VANILLA,
-	    "AWS4-HMAC-SHA256 Credential=AKID/20150830//service/aws4_request"
-	    ", SignedHeaders=host, Signature=" VANILLA,
-	    "AWS4-HMAC-SHA256 Credential=AKID/20150830/us-east-1//aws4_request"
-	    ", SignedHeaders=host, Signature=" VANILLA,
+		"",
+		"Basic dXNlcjpwYXNz",
+		"Bearer x",
+		"AWS AKID:sig",
+		"AWS4-HMAC-SHA512 Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA,
+		"aws4-hmac-sha256 Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA,
+		"AWS4-HMAC-SHA256Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA,
+		"AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=host",
+		"AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=host, Signature=",
+		"AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=, Signature=" VANILLA,
+		"AWS4-HMAC-SHA256 Credential=, SignedHeaders=host, Signature=" VANILLA,
+		"AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA ",",
+		"AWS4-HMAC-SHA256 ,Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA,
+		"AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA
+		", Signature=" VANILLA,
+		"AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA
+		", More=1",
+		"AWS4-HMAC-SHA256 Credential=" SCOPE " SignedHeaders=host Signature=" VANILLA,
+		"AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=host, Signature=" VANILLA "0",
+		"AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=host, "
+		"Signature=5FA00FA31553B73EBF1942676E86291E8372FF2A2260956D9B8AAE1D763FBF31",
+		"AWS4-HMAC-SHA256 Credential=" KEY_ID "/20150830/us-east-1/service"
+		", SignedHeaders=host, Signature=" VANILLA,
+		"AWS4-HMAC-SHA256 Credential=" SCOPE "/x, SignedHeaders=host, Signature=" VANILLA,
+		"AWS4-HMAC-SHA256 Credential=/20150830/us-east-1/service/aws4_request"
+		", SignedHeaders=host, Signature=" VANILLA,
+		"AWS4-HMAC-SHA256 Credential=AKID-X/20150830/us-east-1/service/aws4_request"
+		", SignedHeaders=host, Signature=" VANILLA,
+		"AWS4-HMAC-SHA256 Credential=AKID/2015083/us-east-1/service/aws4_request"
+		", SignedHeaders=host, Signature=" VANILLA,
+		"AWS4-HMAC-SHA256 Credential=AKID/2015O830/us-east-1/service/aws4_request"
+		", SignedHeaders=host, Signature=" VANILLA,
+		"AWS4-HMAC-SHA256 Credential=AKID/20150830/us_east_1/service/aws4_request"
+		", SignedHeaders=host, Signature=" VANILLA,
+		"AWS4-HMAC-SHA256 Credential=AKID/20150830//service/aws4_request"
+		", SignedHeaders=host, Signature=" VANILLA,
+		"AWS4-HMAC-SHA256 Credential=AKID/20150830/us-east-1//aws4_request"
+		", SignedHeaders=host, Signature=" VANILLA,
 	};
 	static struct made made;
 
@@ -672,16 +672,16 @@ static enum thaw_sigv4_result with_names(struct made *made, const char *names)
 static void test_signed_headers(void **state)
 {
 	static const char *const bad[] = {
-	    "",
-	    ";",
-	    "host;",
-	    ";host",
-	    "x-amz-date;host",
-	    "host;host;x-amz-date",
-	    "Host;x-amz-date",
-	    "host;;x-amz-date",
-	    "host x-amz-date",
-	    "host;x amz;x-amz-date",
+		"",
+		";",
+		"host;",
+		";host",
+		"x-amz-date;host",
+		"host;host;x-amz-date",
+		"Host;x-amz-date",
+		"host;;x-amz-date",
+		"host x-amz-date",
+		"host;x amz;x-amz-date",
 	};
 	static struct made made;
 	char name[300];
@@ -736,13 +736,13 @@ static void test_signed_headers(void **state)
 static void test_payload(void **state)
 {
 	static const char *const refused[] = {
-	    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
-	    "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
-	    "unsigned-payload",
-	    "",
-	    "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855",
-	    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85",
-	    EMPTY "0",
+		"STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+		"STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+		"unsigned-payload",
+		"",
+		"E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855",
+		"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85",
+		EMPTY "0",
 	};
 	static struct made made;
 
@@ -797,9 +797,9 @@ static void presign(struct made *made, const char *query)
 	made->request.query = made->query;
 	snprintf(made->query, sizeof(made->query), "%s&X-Amz-Signature=" NO_SIGNATURE, query);
 	if (thaw_sigv4_parse(&made->claim, &made->request, &made->outcome) == 0) {
-		assert_int_equal(
-		    thaw_sigv4_sign(&made->claim, &made->request, made->body, SECRET, signature),
-		    0);
+		assert_int_equal(thaw_sigv4_sign(&made->claim, &made->request, made->body, SECRET,
+						 signature),
+				 0);
 		hex(signature, text);
 		snprintf(made->query, sizeof(made->query), "%s&X-Amz-Signature=%s", query, text);
 	}
@@ -861,24 +861,24 @@ static void test_presigned(void **state)
 
 static void test_presigned_bad(void **state)
 {
-	static const char *const names[] = {"Algorithm", "Credential",	  "Date",
-					    "Expires",	 "SignedHeaders", "Signature"};
+	static const char *const names[] = {"Algorithm", "Credential",    "Date",
+					    "Expires",   "SignedHeaders", "Signature"};
 	static const char *const bad[] = {
-	    Q("0"),
-	    Q("604801"),
-	    Q("-1"),
-	    Q("%2B1"),
-	    Q(""),
-	    Q("1x"),
-	    Q("%201"),
-	    Q("18446744073709551617"),
-	    Q("60") "&X-Amz-Expires=60",
-	    Q("60") "&X-Amz-SignedHeaders=host",
-	    Q("60") "&X-Amz-Content-Sha256=" EMPTY "&X-Amz-Content-Sha256=" EMPTY,
-	    Q("60") "&X-Amz-Security-Token=",
-	    Q("60") "&X-Amz-Security-Token=a%00b",
-	    Q("60") "&X-Amz-Security-Token=a%0Ab",
-	    Q("60") "&X-Amz-Signature=" NO_SIGNATURE,
+		Q("0"),
+		Q("604801"),
+		Q("-1"),
+		Q("%2B1"),
+		Q(""),
+		Q("1x"),
+		Q("%201"),
+		Q("18446744073709551617"),
+		Q("60") "&X-Amz-Expires=60",
+		Q("60") "&X-Amz-SignedHeaders=host",
+		Q("60") "&X-Amz-Content-Sha256=" EMPTY "&X-Amz-Content-Sha256=" EMPTY,
+		Q("60") "&X-Amz-Security-Token=",
+		Q("60") "&X-Amz-Security-Token=a%00b",
+		Q("60") "&X-Amz-Security-Token=a%0Ab",
+		Q("60") "&X-Amz-Signature=" NO_SIGNATURE,
 	};
 	static struct made made;
 	char query[1024], token[THAW_SIGV4_TOKEN + 1024];
@@ -904,9 +904,9 @@ static void test_presigned_bad(void **state)
 	assert_int_equal(verify(&made), THAW_SIGV4_INCOMPLETE);
 	/* The same thing in a header. */
 	static const char *const twins[][2] = {
-	    {"&X-Amz-Content-Sha256=" EMPTY, "x-amz-content-sha256"},
-	    {"&X-Amz-Security-Token=t", "x-amz-security-token"},
-	    {"", "x-amz-date"},
+		{"&X-Amz-Content-Sha256=" EMPTY, "x-amz-content-sha256"},
+		{"&X-Amz-Security-Token=t", "x-amz-security-token"},
+		{"", "x-amz-date"},
 	};
 	for (size_t i = 0; i < 3; i++) {
 		snprintf(query, sizeof(query), "%s%%3B%s%s", Q("60"), twins[i][1], twins[i][0]);
@@ -979,7 +979,7 @@ static void test_limits(void **state)
 		size_t left = THAW_SIGV4_HEADERS_SIZE - used + more;
 		while (left) {
 			size_t part =
-			    left - 1 < THAW_SIGV4_VALUE_MAX ? left - 1 : THAW_SIGV4_VALUE_MAX;
+				left - 1 < THAW_SIGV4_VALUE_MAX ? left - 1 : THAW_SIGV4_VALUE_MAX;
 			add(&made, "a", text + THAW_SIGV4_VALUE_MAX - part);
 			left -= part + 1;
 		}
@@ -1059,15 +1059,15 @@ static void test_answers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_suite),	  cmocka_unit_test(test_documentation),
-	    cmocka_unit_test(test_path),	  cmocka_unit_test(test_query),
-	    cmocka_unit_test(test_changed),	  cmocka_unit_test(test_keys),
-	    cmocka_unit_test(test_time),	  cmocka_unit_test(test_dates),
-	    cmocka_unit_test(test_scope),	  cmocka_unit_test(test_missing),
-	    cmocka_unit_test(test_authorization), cmocka_unit_test(test_signed_headers),
-	    cmocka_unit_test(test_payload),	  cmocka_unit_test(test_presigned),
-	    cmocka_unit_test(test_presigned_bad), cmocka_unit_test(test_limits),
-	    cmocka_unit_test(test_bytes),	  cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_suite),         cmocka_unit_test(test_documentation),
+		cmocka_unit_test(test_path),          cmocka_unit_test(test_query),
+		cmocka_unit_test(test_changed),       cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_time),          cmocka_unit_test(test_dates),
+		cmocka_unit_test(test_scope),         cmocka_unit_test(test_missing),
+		cmocka_unit_test(test_authorization), cmocka_unit_test(test_signed_headers),
+		cmocka_unit_test(test_payload),       cmocka_unit_test(test_presigned),
+		cmocka_unit_test(test_presigned_bad), cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_bytes),         cmocka_unit_test(test_answers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

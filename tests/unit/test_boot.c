@@ -27,11 +27,17 @@ struct kernel {
 
 static const struct kernel good = {
 	.header = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
-		   .e_type = ET_EXEC, .e_machine = EM_X86_64, .e_entry = 0x1000010,
+		   .e_type = ET_EXEC,
+		   .e_machine = EM_X86_64,
+		   .e_entry = 0x1000010,
 		   .e_phoff = offsetof(struct kernel, segments),
-		   .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 2},
-	.segments = {{.p_type = PT_LOAD, .p_offset = offsetof(struct kernel, code),
-		      .p_paddr = 0x1000000, .p_filesz = 4096, .p_memsz = 8192},
+		   .e_phentsize = sizeof(Elf64_Phdr),
+		   .e_phnum = 2},
+	.segments = {{.p_type = PT_LOAD,
+		      .p_offset = offsetof(struct kernel, code),
+		      .p_paddr = 0x1000000,
+		      .p_filesz = 4096,
+		      .p_memsz = 8192},
 		     {.p_type = PT_NOTE, .p_offset = UINT64_MAX}},
 	.code = {0xf4, 1, 2, 3},
 };
@@ -69,7 +75,8 @@ static void a_kernel_and_its_tables_are_where_they_belong(void **state)
 	gpa_t entry;
 
 	(void)state;
-	assert_int_equal(load(&good, sizeof(good), initrd, sizeof(initrd), &memory, &entry, &err), 0);
+	assert_int_equal(load(&good, sizeof(good), initrd, sizeof(initrd), &memory, &entry, &err),
+			 0);
 	assert_int_equal(entry, 0x1000010);
 	assert_memory_equal(memory.base + 0x1000000, good.code, 4096);
 	assert_string_equal((char *)memory.base + BOOT_COMMAND_LINE, "quiet");
@@ -77,7 +84,8 @@ static void a_kernel_and_its_tables_are_where_they_belong(void **state)
 	assert_int_equal(params.hdr.header, 0x53726448);
 	assert_int_equal(params.hdr.ramdisk_size, sizeof(initrd));
 	assert_int_equal(params.hdr.ramdisk_image % THAW_PAGE_SIZE, 0);
-	assert_int_equal(thaw_memory_read(&memory, params.hdr.ramdisk_image, back, sizeof(back)), 0);
+	assert_int_equal(thaw_memory_read(&memory, params.hdr.ramdisk_image, back, sizeof(back)),
+			 0);
 	assert_memory_equal(back, initrd, sizeof(initrd));
 	assert_int_equal(params.e820_entries, 3);
 	assert_int_equal(params.e820_table[2].addr + params.e820_table[2].size, MEMORY_SIZE);
@@ -194,8 +202,9 @@ static void initrds_and_command_lines_that_do_not_fit_are_refused(void **state)
 	gpa_t entry;
 
 	(void)state;
-	assert_int_equal(load(&good, sizeof(good), initrd, MEMORY_SIZE - (16u << 20), &memory,
-			      &entry, &err), -ENOMEM);
+	assert_int_equal(
+		load(&good, sizeof(good), initrd, MEMORY_SIZE - (16u << 20), &memory, &entry, &err),
+		-ENOMEM);
 	assert_non_null(strstr(err.message, "initrd: "));
 	memset(line, 'x', sizeof(line) - 1);
 	line[sizeof(line) - 1] = 0;

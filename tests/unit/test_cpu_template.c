@@ -33,7 +33,7 @@ static void a_host_with_more_will_do(void **state)
 
 	(void)state;
 	memcpy(more, wanted, sizeof(more));
-	more[0].eax = 0xb00f20; /* another model */
+	more[0].eax = 0xb00f20;   /* another model */
 	more[0].ebx = 0x05060800; /* another APIC id and count */
 	more[0].ecx |= 1u << 28;
 	more[1].ebx |= 1u << 16;
@@ -103,8 +103,8 @@ static void templates_have_names_and_one_has_parameters(void **state)
 	assert_string_equal(thaw_cpu_template_name(THAW_CPU_SOFTWARE_KVM), "software-kvm");
 	assert_string_equal(thaw_cpu_template_name((enum thaw_cpu_template)99), "unknown");
 	assert_string_equal(thaw_cpu_template_command_line(THAW_CPU_HOST), "");
-	assert_non_null(strstr(thaw_cpu_template_command_line(THAW_CPU_SOFTWARE_KVM),
-			       "software_kvm "));
+	assert_non_null(
+		strstr(thaw_cpu_template_command_line(THAW_CPU_SOFTWARE_KVM), "software_kvm "));
 }
 
 int main(void)

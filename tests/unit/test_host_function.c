@@ -76,14 +76,19 @@ static void test_identity(void **state)
 	assert_int_equal(thaw_function_set_version(&function, "0", NULL), -EINVAL);
 	assert_int_equal(thaw_function_set_version(&function, "01", NULL), -EINVAL);
 	assert_int_equal(thaw_function_set_version(&function, "latest", NULL), -EINVAL);
-	assert_int_equal(thaw_function_set_version(&function, "12345678901234567890", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_version(&function, "12345678901234567890", NULL),
+			 -EINVAL);
 	assert_int_equal(thaw_function_set_version(&function, "1234567890123456789", NULL), 0);
 	assert_int_equal(thaw_function_set_version(&function, "$LATEST", NULL), 0);
-	assert_int_equal(thaw_function_set_owner(&function, "12345678901", "eu-west-1", NULL), -EINVAL);
-	assert_int_equal(thaw_function_set_owner(&function, "1234567890123", "eu-west-1", NULL), -EINVAL);
-	assert_int_equal(thaw_function_set_owner(&function, "12345678901x", "eu-west-1", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_owner(&function, "12345678901", "eu-west-1", NULL),
+			 -EINVAL);
+	assert_int_equal(thaw_function_set_owner(&function, "1234567890123", "eu-west-1", NULL),
+			 -EINVAL);
+	assert_int_equal(thaw_function_set_owner(&function, "12345678901x", "eu-west-1", NULL),
+			 -EINVAL);
 	assert_int_equal(thaw_function_set_owner(&function, "123456789012", "", NULL), -EINVAL);
-	assert_int_equal(thaw_function_set_owner(&function, "123456789012", "eu:west", NULL), -EINVAL);
+	assert_int_equal(thaw_function_set_owner(&function, "123456789012", "eu:west", NULL),
+			 -EINVAL);
 	memset(region, 'r', sizeof(region));
 	region[THAW_REGION_MAX + 1] = 0;
 	assert_int_equal(thaw_function_set_owner(&function, "123456789012", region, NULL), -EINVAL);
@@ -140,9 +145,8 @@ static void manifest_make(struct thaw_manifest *manifest)
 	manifest->pages = 49152;
 	thaw_phases_add(&manifest->phases, "boot", 123);
 	assert_int_equal(thaw_function_set_version(&manifest->function, "7", NULL), 0);
-	assert_int_equal(thaw_function_set_owner(&manifest->function, "123456789012", "eu-west-1",
-						 NULL),
-			 0);
+	assert_int_equal(
+		thaw_function_set_owner(&manifest->function, "123456789012", "eu-west-1", NULL), 0);
 	assert_int_equal(thaw_function_set_runtime(&manifest->function, "python3.11", NULL), 0);
 	assert_int_equal(thaw_function_set_handler(&manifest->function, "app.handler", NULL), 0);
 	assert_int_equal(thaw_function_set_variable(&manifest->function, "STAGE", "\"t\"", NULL),

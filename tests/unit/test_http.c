@@ -66,31 +66,32 @@ static void what_is_wrong_is_refused(void **state)
 		int status;
 		const char *text;
 	} cases[] = {
-	    {-400, "GET\r\n\r\n"},
-	    {-400, "GET /\r\n\r\n"},
-	    {-400, "GET  HTTP/1.1\r\n\r\n"},
-	    {-400, "G@T / HTTP/1.1\r\n\r\n"},
-	    {-400, "GET / HTTP/1.1 \r\n\r\n"},
-	    {-400, "GET /a b HTTP/1.1\r\n\r\n"},
-	    {-400, "GET /\x01 HTTP/1.1\r\n\r\n"},
-	    {-400, "GET / FTP/1.1\r\n\r\n"},
-	    {-505, "GET / HTTP/2.0\r\n\r\n"},
-	    {-400, "GET / HTTP/1.1\r\nno colon\r\n\r\n"},
-	    {-400, "GET / HTTP/1.1\r\n: no name\r\n\r\n"},
-	    {-400, "GET / HTTP/1.1\r\nspace : x\r\n\r\n"},
-	    {-400, "GET / HTTP/1.1\r\na: b\r\n folded\r\n\r\n"},
-	    {-400, "GET / HTTP/1.1\r\na: b\rc\r\n\r\n"},
-	    {-400, "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"},
-	    {-400, "POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\n"},
-	    {-400, "POST / HTTP/1.1\r\nContent-Length: 0x10\r\n\r\n"},
-	    {-400, "POST / HTTP/1.1\r\nContent-Length:\r\n\r\n"},
-	    {-400, "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n"},
-	    {-400, "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n"},
-	    {-400, "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"},
-	    {-501, "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"},
-	    {-400, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
-		   "Transfer-Encoding: chunked\r\n\r\n"},
-	    {-417, "POST / HTTP/1.1\r\nExpect: miracles\r\n\r\n"},
+		{-400, "GET\r\n\r\n"},
+		{-400, "GET /\r\n\r\n"},
+		{-400, "GET  HTTP/1.1\r\n\r\n"},
+		{-400, "G@T / HTTP/1.1\r\n\r\n"},
+		{-400, "GET / HTTP/1.1 \r\n\r\n"},
+		{-400, "GET /a b HTTP/1.1\r\n\r\n"},
+		{-400, "GET /\x01 HTTP/1.1\r\n\r\n"},
+		{-400, "GET / FTP/1.1\r\n\r\n"},
+		{-505, "GET / HTTP/2.0\r\n\r\n"},
+		{-400, "GET / HTTP/1.1\r\nno colon\r\n\r\n"},
+		{-400, "GET / HTTP/1.1\r\n: no name\r\n\r\n"},
+		{-400, "GET / HTTP/1.1\r\nspace : x\r\n\r\n"},
+		{-400, "GET / HTTP/1.1\r\na: b\r\n folded\r\n\r\n"},
+		{-400, "GET / HTTP/1.1\r\na: b\rc\r\n\r\n"},
+		{-400, "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"},
+		{-400, "POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\n"},
+		{-400, "POST / HTTP/1.1\r\nContent-Length: 0x10\r\n\r\n"},
+		{-400, "POST / HTTP/1.1\r\nContent-Length:\r\n\r\n"},
+		{-400, "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n"},
+		{-400, "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n"},
+		{-400,
+		 "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"},
+		{-501, "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"},
+		{-400, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
+		       "Transfer-Encoding: chunked\r\n\r\n"},
+		{-417, "POST / HTTP/1.1\r\nExpect: miracles\r\n\r\n"},
 	};
 	struct thaw_http_head head;
 
@@ -167,7 +168,7 @@ static void feed(const char *text, size_t step, char *body, size_t *body_size, i
 static void bodies_come_in_any_pieces(void **state)
 {
 	static const char with_length[] =
-	    "POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n0123456789GET";
+		"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n0123456789GET";
 	static const char chunked[] = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 				      "4;ext=1\r\n0123\r\n06\r\n456789\r\n0\r\nT: v\r\n\r\nGET";
 	char body[64];
@@ -190,10 +191,10 @@ static void bodies_come_in_any_pieces(void **state)
 static void broken_chunks_are_refused(void **state)
 {
 	static const char *const cases[] = {
-	    "x\r\n",	  "-1\r\n",
-	    "\r\n",	  "4\r\n0123xx",
-	    "4\r\n01234", "fffffffffffff\r\n",
-	    "4 4\r\n",	  "0\r\nno colon\r\n\r\n",
+		"x\r\n",      "-1\r\n",
+		"\r\n",       "4\r\n0123xx",
+		"4\r\n01234", "fffffffffffff\r\n",
+		"4 4\r\n",    "0\r\nno colon\r\n\r\n",
 	};
 	char text[256];
 	char body[64];
@@ -226,7 +227,7 @@ static void trailers_are_found(void **state)
 		at += (size_t)n;
 	}
 	assert_true(thaw_slice_is(
-	    thaw_http_find(&body.trailers, "lambda-runtime-function-error-type"), "A.B"));
+		thaw_http_find(&body.trailers, "lambda-runtime-function-error-type"), "A.B"));
 }
 
 static void json_and_base64(void **state)
@@ -240,7 +241,7 @@ static void json_and_base64(void **state)
 	assert_int_equal(size, strlen(text));
 	free(text);
 	static const char *const pairs[][2] = {
-	    {"", ""}, {"Zg==", "f"}, {"Zm8=", "fo"}, {"Zm9v", "foo"}, {"Zm9vYmFy", "foobar"}};
+		{"", ""}, {"Zg==", "f"}, {"Zm8=", "fo"}, {"Zm9v", "foo"}, {"Zm9vYmFy", "foobar"}};
 	for (size_t i = 0; i < 5; i++) {
 		uint8_t *bytes = thaw_base64_decode(pairs[i][0], strlen(pairs[i][0]), &size);
 		assert_non_null(bytes);
@@ -256,14 +257,14 @@ static void json_and_base64(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_request_is_taken_apart),
-	    cmocka_unit_test(framing_fields_are_understood),
-	    cmocka_unit_test(what_is_wrong_is_refused),
-	    cmocka_unit_test(heads_are_bounded),
-	    cmocka_unit_test(bodies_come_in_any_pieces),
-	    cmocka_unit_test(broken_chunks_are_refused),
-	    cmocka_unit_test(trailers_are_found),
-	    cmocka_unit_test(json_and_base64),
+		cmocka_unit_test(a_request_is_taken_apart),
+		cmocka_unit_test(framing_fields_are_understood),
+		cmocka_unit_test(what_is_wrong_is_refused),
+		cmocka_unit_test(heads_are_bounded),
+		cmocka_unit_test(bodies_come_in_any_pieces),
+		cmocka_unit_test(broken_chunks_are_refused),
+		cmocka_unit_test(trailers_are_found),
+		cmocka_unit_test(json_and_base64),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

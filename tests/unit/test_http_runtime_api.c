@@ -99,15 +99,15 @@ static void on_too_large(void *owner, uint64_t size)
 }
 
 static const struct thaw_runtime_api_ops ops = {
-    .ready = on_ready,
-    .awaits_restore = on_awaits_restore,
-    .init_failed = on_init_failed,
-    .restore_failed = on_restore_failed,
-    .response = on_response,
-    .response_flush = on_flush,
-    .response_broken = on_broken,
-    .response_too_large = on_too_large,
-    .invocation_failed = on_failed,
+	.ready = on_ready,
+	.awaits_restore = on_awaits_restore,
+	.init_failed = on_init_failed,
+	.restore_failed = on_restore_failed,
+	.response = on_response,
+	.response_flush = on_flush,
+	.response_broken = on_broken,
+	.response_too_large = on_too_large,
+	.invocation_failed = on_failed,
 };
 
 static int setup(void **state)
@@ -116,8 +116,8 @@ static int setup(void **state)
 
 	(void)state;
 	memset(&told, 0, sizeof(told));
-	address =
-	    (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	address = (struct sockaddr_in){.sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	memset(&api, 0, sizeof(api));
 	if (thaw_loop_open(&loop, &err) < 0)
 		return -1;
@@ -211,15 +211,15 @@ static void expect(int fd, const char *start, const char *part)
 static void give(const char *id, const char *payload)
 {
 	const struct thaw_invocation event = {
-	    .request_id = id,
-	    .function_arn = "arn:f",
-	    .trace_id = "",
-	    .client_context = "{}",
-	    .cognito_identity = "",
-	    .deadline_ms = 12345,
-	    .payload = (const uint8_t *)payload,
-	    .payload_size = strlen(payload),
-	    .payload_total = strlen(payload),
+		.request_id = id,
+		.function_arn = "arn:f",
+		.trace_id = "",
+		.client_context = "{}",
+		.cognito_identity = "",
+		.deadline_ms = 12345,
+		.payload = (const uint8_t *)payload,
+		.payload_size = strlen(payload),
+		.payload_total = strlen(payload),
 	};
 
 	EVENTUALLY(api.state == THAW_API_READY);
@@ -336,9 +336,12 @@ static void unknown_paths_and_methods(void **state)
 static void errors_are_passed_on_whole(void **state)
 {
 	static const char *const types[][2] = {
-	    {"Runtime.Oops", "Runtime.Oops"},	    {"Function.BadThing2", "Function.BadThing2"},
-	    {"Function.lower", "Function.Unknown"}, {"Runtime.", "Runtime.Unknown"},
-	    {"Unhandled", "Runtime.Unknown"},	    {"Runtime.A-B", "Runtime.Unknown"},
+		{"Runtime.Oops", "Runtime.Oops"},
+		{"Function.BadThing2", "Function.BadThing2"},
+		{"Function.lower", "Function.Unknown"},
+		{"Runtime.", "Runtime.Unknown"},
+		{"Unhandled", "Runtime.Unknown"},
+		{"Runtime.A-B", "Runtime.Unknown"},
 	};
 	char text[512];
 
@@ -612,19 +615,19 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    TEST(one_invocation_after_the_other),
-	    TEST(out_of_turn_is_403_and_another_id_400),
-	    TEST(unknown_paths_and_methods),
-	    TEST(errors_are_passed_on_whole),
-	    TEST(init_and_restore),
-	    TEST(bodies_of_every_framing),
-	    TEST(a_stream_is_flushed_and_may_end_in_an_error),
-	    TEST(too_large_by_length_and_by_count),
-	    TEST(a_broken_response_may_be_tried_again),
-	    TEST(garbage_gets_one_answer_and_the_end),
-	    TEST(a_crowd_of_idle_connections_does_not_keep_the_runtime_out),
-	    TEST(a_client_that_reads_nothing_is_bounded),
-	    TEST(who_asked_and_left_gets_no_event),
+		TEST(one_invocation_after_the_other),
+		TEST(out_of_turn_is_403_and_another_id_400),
+		TEST(unknown_paths_and_methods),
+		TEST(errors_are_passed_on_whole),
+		TEST(init_and_restore),
+		TEST(bodies_of_every_framing),
+		TEST(a_stream_is_flushed_and_may_end_in_an_error),
+		TEST(too_large_by_length_and_by_count),
+		TEST(a_broken_response_may_be_tried_again),
+		TEST(garbage_gets_one_answer_and_the_end),
+		TEST(a_crowd_of_idle_connections_does_not_keep_the_runtime_out),
+		TEST(a_client_that_reads_nothing_is_bounded),
+		TEST(who_asked_and_left_gets_no_event),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

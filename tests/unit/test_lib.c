@@ -54,7 +54,8 @@ static void long_errors_are_cut(void **state)
 static void frames_come_whole_from_pieces(void **state)
 {
 	struct thaw_frame_reader reader = {0};
-	uint8_t wire[THAW_FRAME_HEADER + 70000], first[THAW_FRAME_HEADER + 3] = {3, 0, 0, 0, 'a', 'b', 'c'};
+	uint8_t wire[THAW_FRAME_HEADER + 70000],
+		first[THAW_FRAME_HEADER + 3] = {3, 0, 0, 0, 'a', 'b', 'c'};
 	const uint8_t *body;
 	size_t size;
 	int pair[2];

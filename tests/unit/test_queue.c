@@ -30,13 +30,13 @@ static int setup(void **state)
 	(void)state;
 	assert_int_equal(thaw_memory_create(&memory, 1 << 20, false, &err), 0);
 	queue = (struct thaw_virtqueue){
-	    .memory = &memory,
-	    .size = SIZE,
-	    .size_max = 256,
-	    .ready = true,
-	    .desc = DESC,
-	    .avail = AVAIL,
-	    .used = USED,
+		.memory = &memory,
+		.size = SIZE,
+		.size_max = 256,
+		.ready = true,
+		.desc = DESC,
+		.avail = AVAIL,
+		.used = USED,
 	};
 	return 0;
 }
@@ -239,8 +239,10 @@ static void test_buffers_outside(void **state)
 		uint64_t addr;
 		uint32_t len;
 	} cases[] = {
-	    {1 << 20, 1},    {(1 << 20) - 1, 2}, {UINT64_MAX, 1},     {UINT64_MAX, UINT32_MAX - 8},
-	    {0xd0000000, 4}, {4ull << 30, 1},	 {0, UINT32_MAX - 8},
+		{1 << 20, 1},        {(1 << 20) - 1, 2},
+		{UINT64_MAX, 1},     {UINT64_MAX, UINT32_MAX - 8},
+		{0xd0000000, 4},     {4ull << 30, 1},
+		{0, UINT32_MAX - 8},
 	};
 
 	(void)state;
@@ -329,19 +331,19 @@ static void test_not_ready(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(test_check, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_take_and_give, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_untake, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_slices, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_indices_wrap, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_loops_are_bounded, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_broken_chains, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_index_jumps, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_buffers_outside, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_empty_buffers, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_signal_flag, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_event_idx, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_not_ready, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_check, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_take_and_give, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_untake, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_slices, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_indices_wrap, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_loops_are_bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_broken_chains, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_index_jumps, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_buffers_outside, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_empty_buffers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_signal_flag, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_event_idx, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_not_ready, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

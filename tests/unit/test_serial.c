@@ -221,9 +221,9 @@ static void test_mark(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_transmits), TEST(test_probe),	  TEST(test_transmit_interrupt),
-	    TEST(test_loopback),  TEST(test_never_waits), TEST(test_wide_accesses),
-	    TEST(test_snapshot),  TEST(test_mark),
+		TEST(test_transmits), TEST(test_probe),       TEST(test_transmit_interrupt),
+		TEST(test_loopback),  TEST(test_never_waits), TEST(test_wide_accesses),
+		TEST(test_snapshot),  TEST(test_mark),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -193,7 +193,8 @@ static void cut_and_empty_files_are_refused(void **state)
 	assert_int_equal(thaw_frames_read(&f->index, f->frames_fd, count_pages, &pages, &err),
 			 -EBADMSG);
 	assert_int_equal(pages, 0);
-	for (off_t cut = file_size(f->index_fd) - 1; cut >= 0; cut = cut > 100 ? cut / 2 : cut - 1) {
+	for (off_t cut = file_size(f->index_fd) - 1; cut >= 0;
+	     cut = cut > 100 ? cut / 2 : cut - 1) {
 		assert_int_equal(ftruncate(f->index_fd, cut), 0);
 		assert_int_equal(thaw_index_read(f->index_fd, &index, &err), -EBADMSG);
 	}
@@ -224,7 +225,12 @@ static void index_forge(int fd, struct thaw_index_header header, const struct th
 static void forged_indexes_are_refused(void **state)
 {
 	const struct thaw_index_header good = {
-		.version = 1, .page_size = 4096, .pages = 10, .runs = 2, .frames = 1, .frames_size = 100,
+		.version = 1,
+		.page_size = 4096,
+		.pages = 10,
+		.runs = 2,
+		.frames = 1,
+		.frames_size = 100,
 	};
 	const struct thaw_run runs[2] = {{0, 4, THAW_RUN_ZERO, 0}, {4, 6, THAW_RUN_FRAME, 0}};
 	const struct thaw_frame_entry frame = {0, 100, 6, 1};
@@ -236,7 +242,7 @@ static void forged_indexes_are_refused(void **state)
 	index_forge(fd, good, runs, &frame);
 	assert_int_equal(thaw_index_read(fd, &index, &err), 0);
 	thaw_index_clear(&index);
-#define REFUSED(member, value, text)                                                            \
+#define REFUSED(member, value, text)                                                               \
 	do {                                                                                       \
 		struct thaw_index_header h = good;                                                 \
 		struct thaw_run r[2] = {runs[0], runs[1]};                                         \
@@ -289,7 +295,12 @@ static void a_bomb_does_not_go_off(void **state)
 	assert_false(ZSTD_isError(size));
 	assert_true(size < 1u << 20);
 	struct thaw_index_header header = {
-		.version = 1, .page_size = 4096, .pages = 1, .runs = 1, .frames = 1, .frames_size = size,
+		.version = 1,
+		.page_size = 4096,
+		.pages = 1,
+		.runs = 1,
+		.frames = 1,
+		.frames_size = size,
 	};
 	struct thaw_run run = {0, 1, THAW_RUN_FRAME, 0};
 	struct thaw_frame_entry frame = {0, (uint32_t)size, 1, XXH3_64bits(packed, size)};
@@ -392,7 +403,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(memory_comes_back_in_every_way, setup, teardown),
-		cmocka_unit_test_setup_teardown(every_flipped_byte_of_the_index_is_found, setup, teardown),
+		cmocka_unit_test_setup_teardown(every_flipped_byte_of_the_index_is_found, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(flipped_bytes_of_frames_are_found, setup, teardown),
 		cmocka_unit_test_setup_teardown(cut_and_empty_files_are_refused, setup, teardown),
 		cmocka_unit_test(forged_indexes_are_refused),

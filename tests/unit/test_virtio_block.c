@@ -17,7 +17,7 @@
 #include "vmm/devices/block.h"
 
 #define SECTORS 64u
-#define SIZE	(SECTORS * 512u)
+#define SIZE    (SECTORS * 512u)
 #define NOTHING 0xee /* no status was written */
 
 static struct driver driver;
@@ -151,10 +151,10 @@ static void test_discard_and_zeroes(void **state)
 	assert_memory_equal(payload(), zero, 4096);
 	for (uint32_t flags = 0; flags < 2; flags++) {
 		segment = (struct virtio_blk_discard_write_zeroes){
-		    .sector = 16 + 3 * flags, .num_sectors = 3, .flags = flags};
+			.sector = 16 + 3 * flags, .num_sectors = 3, .flags = flags};
 		assert_int_equal(
-		    request(VIRTIO_BLK_T_WRITE_ZEROES, 0, &segment, sizeof(segment), false),
-		    VIRTIO_BLK_S_OK);
+			request(VIRTIO_BLK_T_WRITE_ZEROES, 0, &segment, sizeof(segment), false),
+			VIRTIO_BLK_S_OK);
 	}
 	assert_int_equal(read_sectors(16, 7 * 512), VIRTIO_BLK_S_OK);
 	assert_memory_equal(payload(), zero, 6 * 512);
@@ -197,10 +197,10 @@ static void test_beyond_the_end(void **state)
 		uint64_t sector;
 		uint32_t size;
 	} cases[] = {
-	    {SECTORS, 512},    {SECTORS - 1, 1024},
-	    {UINT64_MAX, 512}, {UINT64_MAX / 512, 512},
-	    {1ull << 55, 512}, {0, 511},
-	    {0, 513},	       {0, SIZE + 512},
+		{SECTORS, 512},    {SECTORS - 1, 1024},
+		{UINT64_MAX, 512}, {UINT64_MAX / 512, 512},
+		{1ull << 55, 512}, {0, 511},
+		{0, 513},          {0, SIZE + 512},
 	};
 
 	(void)state;
@@ -208,8 +208,8 @@ static void test_beyond_the_end(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		assert_int_equal(read_sectors(cases[i].sector, cases[i].size), VIRTIO_BLK_S_IOERR);
 		assert_int_equal(
-		    request(VIRTIO_BLK_T_OUT, cases[i].sector, NULL, cases[i].size, false),
-		    VIRTIO_BLK_S_IOERR);
+			request(VIRTIO_BLK_T_OUT, cases[i].sector, NULL, cases[i].size, false),
+			VIRTIO_BLK_S_IOERR);
 	}
 	assert_int_equal(lseek(file, 0, SEEK_END), SIZE);
 	assert_int_equal(read_sectors(SECTORS, 0), VIRTIO_BLK_S_OK); /* nothing, at the end */
@@ -277,7 +277,7 @@ static void test_flood(void **state)
 {
 	struct virtio_blk_outhdr header = {.sector = 0};
 	struct driver_buffer buffers[3] = {
-	    {.out = &header, .size = 16}, {.size = 4096}, {.size = 1}};
+		{.out = &header, .size = 16}, {.size = 4096}, {.size = 1}};
 
 	(void)state;
 	driver_start(&driver, 0);
@@ -305,7 +305,7 @@ static void test_memory_outside(void **state)
 	driver_start(&driver, 0);
 	for (unsigned int i = 0; i < 2; i++) {
 		struct driver_buffer buffers[3] = {
-		    {.out = &header, .size = 16}, {.size = 4096}, {.size = 1}};
+			{.out = &header, .size = 16}, {.size = 4096}, {.size = 1}};
 		buffers[1].gpa = i ? 0xd0000000 : DRIVER_MEMORY - 100;
 		driver_add(&driver, 0, buffers, 1, 2);
 		driver_kick(&driver, 0);
@@ -326,7 +326,7 @@ static void test_broken_requests(void **state)
 	(void)state;
 	for (unsigned int how = 0; how < 4; how++) {
 		struct driver_buffer buffers[3] = {
-		    {.out = &header, .size = 16}, {.size = 512}, {.size = 1}};
+			{.out = &header, .size = 16}, {.size = 512}, {.size = 1}};
 		driver_start(&driver, 0);
 		if (how == 0) /* no status */
 			driver_add(&driver, 0, buffers, 2, 0);
@@ -377,7 +377,7 @@ static void test_reset_under_way(void **state)
 	(void)state;
 	for (unsigned int i = 0; i < 50; i++) {
 		struct driver_buffer buffers[3] = {
-		    {.out = &header, .size = 16}, {.size = 8192}, {.size = 1}};
+			{.out = &header, .size = 16}, {.size = 8192}, {.size = 1}};
 		driver_start(&driver, 0);
 		driver_add(&driver, 0, buffers, 1, 2);
 		driver_kick(&driver, 0);
@@ -398,7 +398,7 @@ static void test_snapshot(void **state)
 {
 	struct virtio_blk_outhdr header = {.sector = 5};
 	struct driver_buffer buffers[3] = {
-	    {.out = &header, .size = 16}, {.size = 512}, {.size = 1}};
+		{.out = &header, .size = 16}, {.size = 512}, {.size = 1}};
 	uint16_t head;
 	uint32_t size;
 
@@ -437,20 +437,20 @@ static void test_bad_drives(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_config),
-	    TEST(test_read_and_write),
-	    TEST(test_discard_and_zeroes),
-	    TEST(test_identity),
-	    TEST(test_beyond_the_end),
-	    TEST(test_read_only),
-	    TEST(test_many_at_once),
-	    TEST(test_flood),
-	    TEST(test_memory_outside),
-	    TEST(test_broken_requests),
-	    TEST(test_scattered_header),
-	    TEST(test_reset_under_way),
-	    TEST(test_snapshot),
-	    TEST(test_bad_drives),
+		TEST(test_config),
+		TEST(test_read_and_write),
+		TEST(test_discard_and_zeroes),
+		TEST(test_identity),
+		TEST(test_beyond_the_end),
+		TEST(test_read_only),
+		TEST(test_many_at_once),
+		TEST(test_flood),
+		TEST(test_memory_outside),
+		TEST(test_broken_requests),
+		TEST(test_scattered_header),
+		TEST(test_reset_under_way),
+		TEST(test_snapshot),
+		TEST(test_bad_drives),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

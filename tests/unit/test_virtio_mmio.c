@@ -80,20 +80,20 @@ static void dummy_destroy(void *device)
 }
 
 static const struct thaw_virtio_ops dummy_ops = {
-    .name = "dummy",
-    .device_id = 42,
-    .queues = 2,
-    .queue_size_max = 64,
-    .config_size = 8,
-    .attach = dummy_attach,
-    .features = dummy_features,
-    .config_read = dummy_config_read,
-    .config_write = dummy_config_write,
-    .activate = dummy_activate,
-    .kick = dummy_kick,
-    .reset = dummy_reset,
-    .restore = dummy_restore,
-    .destroy = dummy_destroy,
+	.name = "dummy",
+	.device_id = 42,
+	.queues = 2,
+	.queue_size_max = 64,
+	.config_size = 8,
+	.attach = dummy_attach,
+	.features = dummy_features,
+	.config_read = dummy_config_read,
+	.config_write = dummy_config_write,
+	.activate = dummy_activate,
+	.kick = dummy_kick,
+	.reset = dummy_reset,
+	.restore = dummy_restore,
+	.destroy = dummy_destroy,
 };
 
 static int setup(void **state)
@@ -260,15 +260,15 @@ static void test_queues_freeze(void **state)
 static void test_bad_queues(void **state)
 {
 	static const struct driver_queue bad[] = {
-	    {.size = 16, .desc = 0x1008, .avail = 0x2000, .used = 0x3000},
-	    {.size = 16, .desc = 0x1000, .avail = 0x2001, .used = 0x3000},
-	    {.size = 16, .desc = 0x1000, .avail = 0x2000, .used = 0x3002},
-	    {.size = 16, .desc = DRIVER_MEMORY, .avail = 0x2000, .used = 0x3000},
-	    {.size = 16, .desc = 0x1000, .avail = DRIVER_MEMORY - 8, .used = 0x3000},
-	    {.size = 16, .desc = 0x1000, .avail = 0x2000, .used = 0xffffffffffffff00},
-	    {.size = 12, .desc = 0x1000, .avail = 0x2000, .used = 0x3000},
-	    {.size = 0, .desc = 0x1000, .avail = 0x2000, .used = 0x3000},
-	    {.size = 128, .desc = 0x1000, .avail = 0x2000, .used = 0x3000},
+		{.size = 16, .desc = 0x1008, .avail = 0x2000, .used = 0x3000},
+		{.size = 16, .desc = 0x1000, .avail = 0x2001, .used = 0x3000},
+		{.size = 16, .desc = 0x1000, .avail = 0x2000, .used = 0x3002},
+		{.size = 16, .desc = DRIVER_MEMORY, .avail = 0x2000, .used = 0x3000},
+		{.size = 16, .desc = 0x1000, .avail = DRIVER_MEMORY - 8, .used = 0x3000},
+		{.size = 16, .desc = 0x1000, .avail = 0x2000, .used = 0xffffffffffffff00},
+		{.size = 12, .desc = 0x1000, .avail = 0x2000, .used = 0x3000},
+		{.size = 0, .desc = 0x1000, .avail = 0x2000, .used = 0x3000},
+		{.size = 128, .desc = 0x1000, .avail = 0x2000, .used = 0x3000},
 	};
 
 	(void)state;
@@ -442,20 +442,20 @@ static void test_restore_refuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(test_identity, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_odd_accesses, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_life, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_features_refused, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_features_freeze, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_driver_ok_alone, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_queues_freeze, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_bad_queues, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_fail_tells_the_driver, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_driver_gives_up, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_interrupts, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_save_and_restore, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_restore_half_set_up, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_restore_refuses, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_identity, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_odd_accesses, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_life, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_features_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_features_freeze, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_driver_ok_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_queues_freeze, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_queues, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fail_tells_the_driver, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_driver_gives_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_interrupts, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_save_and_restore, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_restore_half_set_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_restore_refuses, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

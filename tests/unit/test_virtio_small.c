@@ -200,13 +200,13 @@ static void test_pmem_snapshot(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(test_rng, setup_rng, teardown),
-	    cmocka_unit_test_setup_teardown(test_rng_is_bounded, setup_rng, teardown),
-	    cmocka_unit_test_setup_teardown(test_rng_refuses, setup_rng, teardown),
-	    cmocka_unit_test_setup_teardown(test_rng_takes_turns, setup_rng, teardown),
-	    cmocka_unit_test_setup_teardown(test_pmem, setup_pmem, teardown),
-	    cmocka_unit_test_setup_teardown(test_pmem_refuses, setup_pmem, teardown),
-	    cmocka_unit_test_setup_teardown(test_pmem_snapshot, setup_pmem, teardown),
+		cmocka_unit_test_setup_teardown(test_rng, setup_rng, teardown),
+		cmocka_unit_test_setup_teardown(test_rng_is_bounded, setup_rng, teardown),
+		cmocka_unit_test_setup_teardown(test_rng_refuses, setup_rng, teardown),
+		cmocka_unit_test_setup_teardown(test_rng_takes_turns, setup_rng, teardown),
+		cmocka_unit_test_setup_teardown(test_pmem, setup_pmem, teardown),
+		cmocka_unit_test_setup_teardown(test_pmem_refuses, setup_pmem, teardown),
+		cmocka_unit_test_setup_teardown(test_pmem_snapshot, setup_pmem, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -79,18 +79,18 @@ static void test_greeting_in_pieces(void **state)
 static void test_bad_greetings(void **state)
 {
 	static const char *const bad[] = {
-	    "\n",
-	    "CONNECT \n",
-	    "CONNECT x\n",
-	    "CONNECT -1\n",
-	    "CONNECT 1 \n",
-	    "connect 1\n",
-	    "CONNECT 4294967295\n",
-	    "CONNECT 4294967296\n",
-	    "CONNECT 99999999999999999999\n",
-	    "CONNECT 1\r\n",
-	    "GET / HTTP/1.1\r\n\r\n",
-	    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+		"\n",
+		"CONNECT \n",
+		"CONNECT x\n",
+		"CONNECT -1\n",
+		"CONNECT 1 \n",
+		"connect 1\n",
+		"CONNECT 4294967295\n",
+		"CONNECT 4294967296\n",
+		"CONNECT 99999999999999999999\n",
+		"CONNECT 1\r\n",
+		"GET / HTTP/1.1\r\n\r\n",
+		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 	};
 
 	(void)state;
@@ -304,7 +304,7 @@ static void test_close_loses_nothing(void **state)
 	assert_int_equal(thaw_write_full(fd, "shut down", 9), 0);
 	close(fd);
 	struct virtio_vsock_hdr header =
-	    vsock_header(got.src_port, got.dst_port, VIRTIO_VSOCK_OP_RW, 3);
+		vsock_header(got.src_port, got.dst_port, VIRTIO_VSOCK_OP_RW, 3);
 	struct driver_buffer buffers[2] = {{.out = &header, .size = VSOCK_HDR},
 					   {.out = "log", .size = 3}};
 	driver_add(&driver, VSOCK_TX, buffers, 2, 0);
@@ -350,7 +350,7 @@ static void test_round_trip_is_lean(void **state)
 		vsock_expect(VIRTIO_VSOCK_OP_RW);
 		assert_false(vsock_rx());
 		struct virtio_vsock_hdr header =
-		    vsock_header(got.src_port, got.dst_port, VIRTIO_VSOCK_OP_RW, 6);
+			vsock_header(got.src_port, got.dst_port, VIRTIO_VSOCK_OP_RW, 6);
 		header.fwd_cnt = 5 * (i + 1);
 		vsock_tx_raw(header, "answer", 6);
 		host_expect(fd, "answer");
@@ -364,23 +364,23 @@ static void test_round_trip_is_lean(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_config),
-	    TEST(test_host_connects),
-	    TEST(test_greeting_in_pieces),
-	    TEST(test_bad_greetings),
-	    TEST(test_attach),
-	    TEST(test_waits_for_the_driver),
-	    TEST(test_guest_refuses),
-	    TEST(test_guest_does_not_answer),
-	    TEST(test_guest_connects),
-	    TEST(test_nobody_to_forward_to),
-	    TEST(test_half_close_by_host),
-	    TEST(test_half_close_by_guest),
-	    TEST(test_guest_reads_no_more),
-	    TEST(test_host_reads_no_more),
-	    TEST(test_close_loses_nothing),
-	    TEST(test_driver_resets),
-	    TEST(test_round_trip_is_lean),
+		TEST(test_config),
+		TEST(test_host_connects),
+		TEST(test_greeting_in_pieces),
+		TEST(test_bad_greetings),
+		TEST(test_attach),
+		TEST(test_waits_for_the_driver),
+		TEST(test_guest_refuses),
+		TEST(test_guest_does_not_answer),
+		TEST(test_guest_connects),
+		TEST(test_nobody_to_forward_to),
+		TEST(test_half_close_by_host),
+		TEST(test_half_close_by_guest),
+		TEST(test_guest_reads_no_more),
+		TEST(test_host_reads_no_more),
+		TEST(test_close_loses_nothing),
+		TEST(test_driver_resets),
+		TEST(test_round_trip_is_lean),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,7 +42,7 @@ static void test_credit_to_guest(void **state)
 	assert_int_equal(total, VSOCK_ALLOC); /* to the byte */
 	/* The guest has read 1000. */
 	struct virtio_vsock_hdr header =
-	    vsock_header(got.src_port, got.dst_port, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0);
+		vsock_header(got.src_port, got.dst_port, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0);
 	header.fwd_cnt = 1000;
 	vsock_tx_raw(header, NULL, 0);
 	vsock_expect(VIRTIO_VSOCK_OP_RW);
@@ -74,7 +74,7 @@ static void test_credit_lies(void **state)
 	vsock_start();
 	int fd = vsock_established();
 	struct virtio_vsock_hdr header =
-	    vsock_header(got.src_port, got.dst_port, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0);
+		vsock_header(got.src_port, got.dst_port, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0);
 	header.fwd_cnt = 0x80000000u; /* read what was never sent */
 	header.buf_alloc = 16;
 	vsock_tx_raw(header, NULL, 0);
@@ -238,10 +238,10 @@ static void test_no_receive_buffers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_credit_to_guest),	   TEST(test_credit_lies),
-	    TEST(test_credit_from_guest),  TEST(test_guest_resets_while_flushing),
-	    TEST(test_credit_overrun),	   TEST(test_credit_request),
-	    TEST(test_no_receive_buffers),
+		TEST(test_credit_to_guest),    TEST(test_credit_lies),
+		TEST(test_credit_from_guest),  TEST(test_guest_resets_while_flushing),
+		TEST(test_credit_overrun),     TEST(test_credit_request),
+		TEST(test_no_receive_buffers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -185,12 +185,12 @@ static void test_connections_are_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_strangers),
-	    TEST(test_out_of_turn),
-	    TEST(test_broken_packets),
-	    TEST(test_broken_receive_buffers),
-	    TEST(test_refusals_are_bounded),
-	    TEST(test_connections_are_bounded),
+		TEST(test_strangers),
+		TEST(test_out_of_turn),
+		TEST(test_broken_packets),
+		TEST(test_broken_receive_buffers),
+		TEST(test_refusals_are_bounded),
+		TEST(test_connections_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -117,10 +117,10 @@ static void test_restore_refuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_snapshot_without_connections),
-	    TEST(test_snapshot_with_connections),
-	    TEST(test_goes_on_after_a_snapshot),
-	    TEST(test_restore_refuses),
+		TEST(test_snapshot_without_connections),
+		TEST(test_snapshot_with_connections),
+		TEST(test_goes_on_after_a_snapshot),
+		TEST(test_restore_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,7 +18,7 @@
 #include "lib/fd.h"
 #include "tests/unit/virtio_vsock_guest.h"
 
-#define ROUNDS	    300u
+#define ROUNDS      300u
 #define CONNECTIONS 12u
 
 static void *run_loop(void *unused)
@@ -40,7 +40,7 @@ static void stop(void *opaque, uint32_t events)
 static void test_resets_from_another_thread(void **state)
 {
 	struct thaw_source stopper = {
-	    .fd = eventfd(0, EFD_CLOEXEC), .events = EPOLLIN, .handle = stop};
+		.fd = eventfd(0, EFD_CLOEXEC), .events = EPOLLIN, .handle = stop};
 	pthread_t thread;
 
 	(void)state;
@@ -78,8 +78,8 @@ static void test_resets_from_another_thread(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(test_resets_from_another_thread, vsock_setup,
-					    vsock_teardown),
+		cmocka_unit_test_setup_teardown(test_resets_from_another_thread, vsock_setup,
+						vsock_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

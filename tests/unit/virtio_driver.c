@@ -85,10 +85,10 @@ bool driver_negotiate(struct driver *driver, uint64_t features)
 void driver_queue_setup(struct driver *driver, unsigned int index, uint16_t size)
 {
 	driver->queue[index] = (struct driver_queue){
-	    .size = size,
-	    .desc = driver_alloc(driver, 16ull * size, 16),
-	    .avail = driver_alloc(driver, 6 + 2ull * size, 2),
-	    .used = driver_alloc(driver, 6 + 8ull * size, 4),
+		.size = size,
+		.desc = driver_alloc(driver, 16ull * size, 16),
+		.avail = driver_alloc(driver, 6 + 2ull * size, 2),
+		.used = driver_alloc(driver, 6 + 8ull * size, 4),
 	};
 	driver_queue_write(driver, index);
 }
@@ -125,7 +125,7 @@ void driver_start(struct driver *driver, uint64_t features)
 	driver_ok(driver);
 	assert_int_equal(driver_status(driver),
 			 VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
-			     VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
+				 VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
 gpa_t driver_alloc(struct driver *driver, uint64_t size, uint64_t align)
@@ -180,11 +180,11 @@ uint16_t driver_add(struct driver *driver, unsigned int index, struct driver_buf
 		if (buffer->out)
 			memcpy(driver_at(driver, buffer->gpa), buffer->out, buffer->size);
 		*driver_desc(driver, index, at) = (struct vring_desc){
-		    .addr = buffer->gpa,
-		    .len = buffer->size,
-		    .flags = (uint16_t)((i >= readable ? VRING_DESC_F_WRITE : 0) |
-					(i + 1 < readable + writable ? VRING_DESC_F_NEXT : 0)),
-		    .next = queue->next_desc,
+			.addr = buffer->gpa,
+			.len = buffer->size,
+			.flags = (uint16_t)((i >= readable ? VRING_DESC_F_WRITE : 0) |
+					    (i + 1 < readable + writable ? VRING_DESC_F_NEXT : 0)),
+			.next = queue->next_desc,
 		};
 	}
 	driver_publish(driver, index, head);

@@ -42,7 +42,7 @@ static void vsock_make(void)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	forward = pair[0];
 	assert_int_equal(
-	    thaw_vsock_create(&vsock, &driver.loop, VSOCK_CID, listener, pair[1], &err), 0);
+		thaw_vsock_create(&vsock, &driver.loop, VSOCK_CID, listener, pair[1], &err), 0);
 }
 
 int vsock_setup(void **state)
@@ -140,14 +140,14 @@ struct virtio_vsock_hdr vsock_header(uint32_t host_port, uint32_t guest_port, ui
 				     uint32_t size)
 {
 	return (struct virtio_vsock_hdr){
-	    .src_cid = VSOCK_CID,
-	    .dst_cid = VSOCK_HOST,
-	    .src_port = guest_port,
-	    .dst_port = host_port,
-	    .len = size,
-	    .type = VIRTIO_VSOCK_TYPE_STREAM,
-	    .op = op,
-	    .buf_alloc = VSOCK_ALLOC,
+		.src_cid = VSOCK_CID,
+		.dst_cid = VSOCK_HOST,
+		.src_port = guest_port,
+		.dst_port = host_port,
+		.len = size,
+		.type = VIRTIO_VSOCK_TYPE_STREAM,
+		.op = op,
+		.buf_alloc = VSOCK_ALLOC,
 	};
 }
 
@@ -160,7 +160,7 @@ void vsock_tx(uint16_t op, const void *data, uint32_t size)
 void vsock_tx_shutdown(uint32_t flags)
 {
 	struct virtio_vsock_hdr header =
-	    vsock_header(got.src_port, got.dst_port, VIRTIO_VSOCK_OP_SHUTDOWN, 0);
+		vsock_header(got.src_port, got.dst_port, VIRTIO_VSOCK_OP_SHUTDOWN, 0);
 
 	header.flags = flags;
 	vsock_tx_raw(header, NULL, 0);

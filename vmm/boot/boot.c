@@ -17,12 +17,12 @@
 #define PAGE_WRITE   2ull
 #define PAGE_HUGE    0x80ull
 
-#define CR0_PE (1ull << 0)
-#define CR0_MP (1ull << 1)
-#define CR0_ET (1ull << 4)
-#define CR0_NE (1ull << 5)
-#define CR0_WP (1ull << 16)
-#define CR0_PG (1ull << 31)
+#define CR0_PE   (1ull << 0)
+#define CR0_MP   (1ull << 1)
+#define CR0_ET   (1ull << 4)
+#define CR0_NE   (1ull << 5)
+#define CR0_WP   (1ull << 16)
+#define CR0_PG   (1ull << 31)
 #define CR4_PAE  (1ull << 5)
 #define EFER_LME (1ull << 8)
 #define EFER_LMA (1ull << 10)
@@ -63,7 +63,8 @@ static int boot_load_initrd(const struct thaw_memory *memory, int fd,
 	uint64_t top = memory->size < THAW_MMIO_GAP ? memory->size : THAW_MMIO_GAP;
 	if (top > kernel->initrd_max)
 		top = kernel->initrd_max + 1;
-	if (size == 0 || size > top || ((top - size) & ~(uint64_t)(THAW_PAGE_SIZE - 1)) < kernel->end)
+	if (size == 0 || size > top ||
+	    ((top - size) & ~(uint64_t)(THAW_PAGE_SIZE - 1)) < kernel->end)
 		return thaw_error_set(err, ENOMEM,
 				      "%llu bytes do not fit the guest's memory beside the kernel",
 				      (unsigned long long)size);
@@ -104,8 +105,8 @@ static int boot_page_tables(const struct thaw_memory *memory)
 	for (unsigned int d = 0; d < DIRECTORIES && rc == 0; d++) {
 		uint64_t directory[ENTRIES];
 		for (uint64_t i = 0; i < ENTRIES; i++)
-			directory[i] = (d * ENTRIES + i) << 21 | PAGE_PRESENT | PAGE_WRITE |
-				       PAGE_HUGE;
+			directory[i] =
+				(d * ENTRIES + i) << 21 | PAGE_PRESENT | PAGE_WRITE | PAGE_HUGE;
 		gpa_t at = directories + d * THAW_PAGE_SIZE;
 		entry = at | PAGE_PRESENT | PAGE_WRITE;
 		rc = thaw_memory_write(memory, pdpt + d * sizeof(entry), &entry, sizeof(entry));
@@ -118,9 +119,8 @@ static int boot_page_tables(const struct thaw_memory *memory)
 static int boot_descriptors(const struct thaw_memory *memory)
 {
 	static const uint64_t gdt[] = {
-		0, 0,
-		0x00af9b000000ffff, /* code: 64-bit, present, ring 0 */
-		0x00cf93000000ffff, /* data */
+		0, 0, 0x00af9b000000ffff, /* code: 64-bit, present, ring 0 */
+		0x00cf93000000ffff,       /* data */
 	};
 
 	return thaw_memory_write(memory, BOOT_GDT, gdt, sizeof(gdt));
@@ -150,7 +150,8 @@ int thaw_boot_load(const struct thaw_memory *memory, int kernel_fd, int initrd_f
 	int rc;
 
 	if (length > BOOT_COMMAND_LINE_MAX)
-		return thaw_error_set(err, E2BIG, "the kernel command line has %zu bytes, at most %u fit",
+		return thaw_error_set(err, E2BIG,
+				      "the kernel command line has %zu bytes, at most %u fit",
 				      length - 1, BOOT_COMMAND_LINE_MAX - 1);
 	rc = boot_load_kernel(memory, kernel_fd, &kernel, err);
 	if (rc < 0)
@@ -185,16 +186,30 @@ int thaw_boot_load(const struct thaw_memory *memory, int kernel_fd, int initrd_f
 void thaw_boot_registers(gpa_t entry, struct kvm_regs *regs, struct kvm_sregs *sregs)
 {
 	const struct kvm_segment data = {
-		.limit = 0xffffffff, .selector = SELECTOR_DATA, .type = 3, .present = 1, .db = 1,
-		.s = 1, .g = 1,
+		.limit = 0xffffffff,
+		.selector = SELECTOR_DATA,
+		.type = 3,
+		.present = 1,
+		.db = 1,
+		.s = 1,
+		.g = 1,
 	};
 
 	*regs = (struct kvm_regs){
-		.rip = entry, .rsi = BOOT_PARAMS, .rsp = BOOT_STACK, .rbp = BOOT_STACK, .rflags = 2,
+		.rip = entry,
+		.rsi = BOOT_PARAMS,
+		.rsp = BOOT_STACK,
+		.rbp = BOOT_STACK,
+		.rflags = 2,
 	};
 	sregs->cs = (struct kvm_segment){
-		.limit = 0xffffffff, .selector = SELECTOR_CODE, .type = 0xb, .present = 1, .s = 1,
-		.l = 1, .g = 1,
+		.limit = 0xffffffff,
+		.selector = SELECTOR_CODE,
+		.type = 0xb,
+		.present = 1,
+		.s = 1,
+		.l = 1,
+		.g = 1,
 	};
 	sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss = data;
 	sregs->gdt = (struct kvm_dtable){.base = BOOT_GDT, .limit = 31};

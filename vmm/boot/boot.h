@@ -21,8 +21,8 @@ struct thaw_error;
 /* The lower megabyte, as boot.c lays it out. */
 #define BOOT_GDT          0x500ull
 #define BOOT_PARAMS       0x7000ull
-#define BOOT_PAGE_TABLES  0x9000ull  /* PML4, PDPT, 4 PDs: 4 GiB mapped one to one */
-#define BOOT_SETUP_DATA   0x6000ull  /* a list of one: the seed of the guest's randomness */
+#define BOOT_PAGE_TABLES  0x9000ull /* PML4, PDPT, 4 PDs: 4 GiB mapped one to one */
+#define BOOT_SETUP_DATA   0x6000ull /* a list of one: the seed of the guest's randomness */
 #define BOOT_STACK        0x8ff0ull
 #define BOOT_COMMAND_LINE 0x20000ull
 #define BOOT_MP_TABLE     0x9fc00ull /* the last kilobyte of base memory: where Linux looks */
@@ -32,9 +32,9 @@ struct thaw_error;
 #define BOOT_COMMAND_LINE_MAX 2048u /* COMMAND_LINE_SIZE of x86, its 0 byte included */
 
 struct thaw_boot_kernel {
-	gpa_t entry;         /* of the 64-bit protocol */
-	gpa_t end;           /* first byte after what the kernel needs when it starts */
-	uint64_t initrd_max; /* highest address an initrd's last byte may have */
+	gpa_t entry;           /* of the 64-bit protocol */
+	gpa_t end;             /* first byte after what the kernel needs when it starts */
+	uint64_t initrd_max;   /* highest address an initrd's last byte may have */
 	uint8_t header[0x100]; /* setup header for the boot parameters, from offset 0x1f1 */
 	size_t header_size;
 };

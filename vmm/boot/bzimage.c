@@ -9,10 +9,10 @@
 #include "lib/fd.h"
 #include "vmm/boot/boot.h"
 
-#define SETUP_OFFSET     0x1f1u
-#define PROTOCOL_MIN     0x020cu /* xloadflags */
-#define ENTRY_64_OFFSET  0x200u
-#define SECTOR           512u
+#define SETUP_OFFSET    0x1f1u
+#define PROTOCOL_MIN    0x020cu /* xloadflags */
+#define ENTRY_64_OFFSET 0x200u
+#define SECTOR          512u
 
 _Static_assert(sizeof(struct setup_header) <= sizeof(((struct thaw_boot_kernel *)0)->header),
 	       "the setup header fits");
@@ -27,9 +27,10 @@ int thaw_boot_load_bzimage(const struct thaw_memory *memory, int fd, uint64_t si
 	if (rc < 0)
 		return thaw_error_set(err, ENOEXEC, "the file is cut short in the setup header");
 	if (header.version < PROTOCOL_MIN || !(header.xloadflags & XLF_KERNEL_64))
-		return thaw_error_set(err, ENOEXEC,
-				      "a bzImage without a 64-bit entry point (boot protocol %u.%02u)",
-				      header.version >> 8, header.version & 0xff);
+		return thaw_error_set(
+			err, ENOEXEC,
+			"a bzImage without a 64-bit entry point (boot protocol %u.%02u)",
+			header.version >> 8, header.version & 0xff);
 	uint64_t setup = ((header.setup_sects ? header.setup_sects : 4u) + 1u) * SECTOR;
 	if (setup >= size)
 		return thaw_error_set(err, ENOEXEC, "the file is cut short in the setup code");
@@ -44,7 +45,8 @@ int thaw_boot_load_bzimage(const struct thaw_memory *memory, int fd, uint64_t si
 	uint8_t *to = thaw_memory_range(memory, header.pref_address, header.init_size);
 	if (!to)
 		return thaw_error_set(err, ENOMEM,
-				      "the kernel needs %u bytes at 0x%llx, which the guest's memory does not have",
+				      "the kernel needs %u bytes at 0x%llx, which the guest's "
+				      "memory does not have",
 				      header.init_size, (unsigned long long)header.pref_address);
 	rc = thaw_pread_full(fd, to, code, (off_t)setup);
 	if (rc < 0)

@@ -19,18 +19,19 @@ static int elf_load_segment(const struct thaw_memory *memory, int fd, uint64_t s
 	    __builtin_add_overflow(segment->p_offset, segment->p_filesz, &end))
 		return thaw_error_set(err, ENOEXEC, "a segment's sizes make no sense");
 	if (end > size)
-		return thaw_error_set(err, ENOEXEC,
-				      "the file is cut short: a segment ends at %llu, the file at %llu",
-				      (unsigned long long)end, (unsigned long long)size);
+		return thaw_error_set(
+			err, ENOEXEC,
+			"the file is cut short: a segment ends at %llu, the file at %llu",
+			(unsigned long long)end, (unsigned long long)size);
 	if (segment->p_paddr < BOOT_HIGH_MEMORY)
 		return thaw_error_set(err, ENOEXEC, "a segment wants address 0x%llx, below 1 MiB",
 				      (unsigned long long)segment->p_paddr);
 	uint8_t *to = thaw_memory_range(memory, segment->p_paddr, segment->p_memsz);
 	if (!to)
-		return thaw_error_set(err, ENOMEM,
-				      "a segment of %llu bytes at 0x%llx does not fit the guest's memory",
-				      (unsigned long long)segment->p_memsz,
-				      (unsigned long long)segment->p_paddr);
+		return thaw_error_set(
+			err, ENOMEM,
+			"a segment of %llu bytes at 0x%llx does not fit the guest's memory",
+			(unsigned long long)segment->p_memsz, (unsigned long long)segment->p_paddr);
 	/* The rest of the segment is zero, as fresh memory is. */
 	int rc = thaw_pread_full(fd, to, segment->p_filesz, (off_t)segment->p_offset);
 	return rc < 0 ? thaw_error_errno(err, -rc, "reading a segment") : 0;
@@ -56,10 +57,8 @@ int thaw_boot_load_elf(const struct thaw_memory *memory, int fd, uint64_t size,
 	    header.e_phnum > SEGMENTS_MAX)
 		return thaw_error_set(err, ENOEXEC, "%u program headers of %u bytes",
 				      header.e_phnum, header.e_phentsize);
-	if (header.e_phoff > size ||
-	    size - header.e_phoff < header.e_phnum * sizeof(Elf64_Phdr))
-		return thaw_error_set(err, ENOEXEC,
-				      "the file is cut short in the program headers");
+	if (header.e_phoff > size || size - header.e_phoff < header.e_phnum * sizeof(Elf64_Phdr))
+		return thaw_error_set(err, ENOEXEC, "the file is cut short in the program headers");
 	rc = thaw_pread_full(fd, segments, header.e_phnum * sizeof(Elf64_Phdr),
 			     (off_t)header.e_phoff);
 	if (rc < 0)
@@ -75,8 +74,8 @@ int thaw_boot_load_elf(const struct thaw_memory *memory, int fd, uint64_t size,
 			return thaw_error_wrap(err, "program header %u", i);
 		if (s->p_paddr + s->p_memsz > kernel->end)
 			kernel->end = s->p_paddr + s->p_memsz;
-		entered |= header.e_entry >= s->p_paddr &&
-			   header.e_entry - s->p_paddr < s->p_filesz;
+		entered |=
+			header.e_entry >= s->p_paddr && header.e_entry - s->p_paddr < s->p_filesz;
 	}
 	if (!entered)
 		return thaw_error_set(err, ENOEXEC, "the entry point 0x%llx is in no segment",

@@ -10,12 +10,12 @@
 #include "vmm/boot/boot.h"
 #include "vmm/vcpu.h"
 
-#define APIC_VERSION    0x14
-#define LOCAL_APIC      0xfee00000u
-#define IO_APIC         0xfec00000u
-#define IO_APIC_PINS    24u
-#define CPU_ENABLED     0x1
-#define CPU_BOOTSTRAP   0x2
+#define APIC_VERSION  0x14
+#define LOCAL_APIC    0xfee00000u
+#define IO_APIC       0xfec00000u
+#define IO_APIC_PINS  24u
+#define CPU_ENABLED   0x1
+#define CPU_BOOTSTRAP 0x2
 
 enum { ENTRY_PROCESSOR, ENTRY_BUS, ENTRY_IO_APIC, ENTRY_INTERRUPT, ENTRY_LOCAL_INTERRUPT };
 enum { INTERRUPT_INT, INTERRUPT_NMI, INTERRUPT_SMI, INTERRUPT_EXT };
@@ -88,38 +88,50 @@ static size_t mp_add(struct mp_table *table, size_t at, const void *entry, size_
 int thaw_boot_mp_table(const struct thaw_memory *memory, unsigned int vcpus, struct thaw_error *err)
 {
 	struct mp_table table = {
-		.floating = {.signature = "_MP_", .length = 1, .revision = 4,
+		.floating = {.signature = "_MP_",
+			     .length = 1,
+			     .revision = 4,
 			     .table = BOOT_MP_TABLE + offsetof(struct mp_table, header)},
-		.header = {.signature = "PCMP", .revision = 4, .oem = "THAW    ",
-			   .product = "MICROVM     ", .local_apic = LOCAL_APIC},
+		.header = {.signature = "PCMP",
+			   .revision = 4,
+			   .oem = "THAW    ",
+			   .product = "MICROVM     ",
+			   .local_apic = LOCAL_APIC},
 	};
 	const uint8_t io_apic_id = (uint8_t)vcpus;
 	size_t at = 0;
 
 	for (unsigned int i = 0; i < vcpus; i++) {
 		struct mp_processor processor = {
-			.type = ENTRY_PROCESSOR, .apic_id = (uint8_t)i,
+			.type = ENTRY_PROCESSOR,
+			.apic_id = (uint8_t)i,
 			.apic_version = APIC_VERSION,
 			.flags = CPU_ENABLED | (i == 0 ? CPU_BOOTSTRAP : 0),
-			.signature = 0x600, .features = 0x201,
+			.signature = 0x600,
+			.features = 0x201,
 		};
 		at = mp_add(&table, at, &processor, sizeof(processor));
 	}
 	struct mp_bus bus = {.type = ENTRY_BUS, .name = {'I', 'S', 'A', ' ', ' ', ' '}};
 	at = mp_add(&table, at, &bus, sizeof(bus));
-	struct mp_io_apic io_apic = {.type = ENTRY_IO_APIC, .id = io_apic_id, .version = APIC_VERSION,
-				     .flags = 1, .address = IO_APIC};
+	struct mp_io_apic io_apic = {.type = ENTRY_IO_APIC,
+				     .id = io_apic_id,
+				     .version = APIC_VERSION,
+				     .flags = 1,
+				     .address = IO_APIC};
 	at = mp_add(&table, at, &io_apic, sizeof(io_apic));
 	for (unsigned int pin = 0; pin < IO_APIC_PINS; pin++) {
-		struct mp_interrupt interrupt = {.type = ENTRY_INTERRUPT, .kind = INTERRUPT_INT,
-						 .irq = (uint8_t)pin, .apic = io_apic_id,
+		struct mp_interrupt interrupt = {.type = ENTRY_INTERRUPT,
+						 .kind = INTERRUPT_INT,
+						 .irq = (uint8_t)pin,
+						 .apic = io_apic_id,
 						 .pin = (uint8_t)pin};
 		at = mp_add(&table, at, &interrupt, sizeof(interrupt));
 	}
 	struct mp_interrupt local = {.type = ENTRY_LOCAL_INTERRUPT, .kind = INTERRUPT_EXT};
 	at = mp_add(&table, at, &local, sizeof(local));
-	local = (struct mp_interrupt){.type = ENTRY_LOCAL_INTERRUPT, .kind = INTERRUPT_NMI,
-				      .apic = 0xff, .pin = 1};
+	local = (struct mp_interrupt){
+		.type = ENTRY_LOCAL_INTERRUPT, .kind = INTERRUPT_NMI, .apic = 0xff, .pin = 1};
 	at = mp_add(&table, at, &local, sizeof(local));
 
 	table.header.length = (uint16_t)(sizeof(table.header) + at);

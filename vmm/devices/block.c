@@ -16,8 +16,8 @@
 #include "vmm/loop.h"
 
 #define BLOCK_QUEUE_SIZE 64u
-#define BLOCK_SECTOR	 512u
-#define BLOCK_HEADER	 ((uint32_t)sizeof(struct virtio_blk_outhdr))
+#define BLOCK_SECTOR     512u
+#define BLOCK_HEADER     ((uint32_t)sizeof(struct virtio_blk_outhdr))
 /* A driver may take a descriptor twice; so the queue's size bounds nothing by itself. */
 #define BLOCK_REQUESTS_MAX BLOCK_QUEUE_SIZE
 /* Sectors in one discard: 1 GiB. */
@@ -42,9 +42,9 @@ struct block_request {
 	uint32_t type;
 	uint8_t *status; /* the last byte of the writable part, in guest memory */
 	uint64_t offset; /* bytes, of what is left */
-	uint64_t left;	 /* bytes */
+	uint64_t left;   /* bytes */
 	uint32_t moved;
-	int mode;	     /* of fallocate */
+	int mode;            /* of fallocate */
 	unsigned int iov_at; /* iov[iov_at..iov_count) is left */
 	unsigned int iov_count;
 	struct iovec iov[];
@@ -194,10 +194,10 @@ static struct block_request *request_new(struct thaw_block *block, const struct 
 	if (!request)
 		return NULL;
 	*request = (struct block_request){
-	    .head = chain->head,
-	    .type = type,
-	    .status = status,
-	    .iov_count = iov_count,
+		.head = chain->head,
+		.type = type,
+		.status = status,
+		.iov_count = iov_count,
 	};
 	if (iov_count)
 		memcpy(request->iov, iov, iov_count * sizeof(*iov));
@@ -232,7 +232,7 @@ static int start_data(struct thaw_block *block, const struct thaw_chain *chain,
 static int start_flush(struct thaw_block *block, const struct thaw_chain *chain, uint8_t *status)
 {
 	struct block_request *request =
-	    request_new(block, chain, VIRTIO_BLK_T_FLUSH, status, NULL, 0);
+		request_new(block, chain, VIRTIO_BLK_T_FLUSH, status, NULL, 0);
 
 	if (!request)
 		return VIRTIO_BLK_S_IOERR;
@@ -430,10 +430,10 @@ static int block_restore(void *device, const Thaw__Snapshot__Device *in, bool ac
 	if (virtio->block->sectors != block->sectors ||
 	    (bool)virtio->block->writable != block->writable)
 		return thaw_error_set(
-		    err, EPROTO, "the snapshot's drive has %llu sectors%s, this one %llu%s",
-		    (unsigned long long)virtio->block->sectors,
-		    virtio->block->writable ? "" : ", read-only",
-		    (unsigned long long)block->sectors, block->writable ? "" : ", read-only");
+			err, EPROTO, "the snapshot's drive has %llu sectors%s, this one %llu%s",
+			(unsigned long long)virtio->block->sectors,
+			virtio->block->writable ? "" : ", read-only",
+			(unsigned long long)block->sectors, block->writable ? "" : ", read-only");
 	return 0;
 }
 
@@ -449,28 +449,28 @@ static void block_destroy(void *device)
 }
 
 const struct thaw_virtio_ops thaw_block_ops = {
-    .name = "block",
-    .device_id = VIRTIO_ID_BLOCK,
-    .queues = 1,
-    .queue_size_max = BLOCK_QUEUE_SIZE,
-    .config_size = sizeof(struct virtio_blk_config),
-    .attach = block_attach,
-    .features = block_features,
-    .config_read = block_config_read,
-    .kick = block_kick,
-    .reset = block_drain,
-    .drain = block_drain,
-    .save = block_save,
-    .restore = block_restore,
-    .destroy = block_destroy,
+	.name = "block",
+	.device_id = VIRTIO_ID_BLOCK,
+	.queues = 1,
+	.queue_size_max = BLOCK_QUEUE_SIZE,
+	.config_size = sizeof(struct virtio_blk_config),
+	.attach = block_attach,
+	.features = block_features,
+	.config_read = block_config_read,
+	.kick = block_kick,
+	.reset = block_drain,
+	.drain = block_drain,
+	.save = block_save,
+	.restore = block_restore,
+	.destroy = block_destroy,
 };
 
 static void block_configure(struct thaw_block *block)
 {
 	block->config = (struct virtio_blk_config){
-	    .capacity = block->sectors,
-	    .seg_max = BLOCK_QUEUE_SIZE - 2, /* less header and status */
-	    .blk_size = BLOCK_SECTOR,
+		.capacity = block->sectors,
+		.seg_max = BLOCK_QUEUE_SIZE - 2, /* less header and status */
+		.blk_size = BLOCK_SECTOR,
 	};
 	if (!block->writable)
 		return;
@@ -523,11 +523,11 @@ int thaw_block_create(struct thaw_block **out, int fd, bool writable, struct tha
 		return rc;
 	}
 	block->completions = (struct thaw_source){
-	    .fd = block->ring.ring_fd,
-	    .events = EPOLLIN,
-	    .handle = block_completions,
-	    .opaque = block,
-	    .locked = true,
+		.fd = block->ring.ring_fd,
+		.events = EPOLLIN,
+		.handle = block_completions,
+		.opaque = block,
+		.locked = true,
 	};
 	rc = thaw_loop_add(loop, &block->completions, err);
 	if (rc < 0) {

@@ -13,6 +13,6 @@ static void mark_write(void *device, uint64_t offset, const void *data, unsigned
 }
 
 const struct thaw_bus_ops thaw_mark_bus_ops = {
-    .read = NULL,
-    .write = mark_write,
+	.read = NULL,
+	.write = mark_write,
 };

@@ -12,7 +12,7 @@
 
 #define THAW_MARK_PORT 0x510u
 
-#define THAW_MARK_AGENT	 0x01u /* the agent has entered main */
+#define THAW_MARK_AGENT  0x01u /* the agent has entered main */
 #define THAW_MARK_LISTEN 0x02u /* it listens for its host */
 
 /* Lives with its owner, who sets both fields. */

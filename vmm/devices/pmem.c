@@ -97,12 +97,13 @@ static int pmem_restore(void *device, const Thaw__Snapshot__Device *in, bool act
 	if (virtio->device_case != THAW__SNAPSHOT__VIRTIO__DEVICE_PMEM || !virtio->pmem)
 		return thaw_error_set(err, EPROTO, "the region is missing from the state");
 	if (virtio->pmem->start != pmem->config.start || virtio->pmem->size != pmem->config.size)
-		return thaw_error_set(
-		    err, EPROTO,
-		    "the snapshot's drive is 0x%llx bytes at 0x%llx, this one "
-		    "0x%llx at 0x%llx",
-		    (unsigned long long)virtio->pmem->size, (unsigned long long)virtio->pmem->start,
-		    (unsigned long long)pmem->config.size, (unsigned long long)pmem->config.start);
+		return thaw_error_set(err, EPROTO,
+				      "the snapshot's drive is 0x%llx bytes at 0x%llx, this one "
+				      "0x%llx at 0x%llx",
+				      (unsigned long long)virtio->pmem->size,
+				      (unsigned long long)virtio->pmem->start,
+				      (unsigned long long)pmem->config.size,
+				      (unsigned long long)pmem->config.start);
 	return 0;
 }
 
@@ -112,15 +113,15 @@ static void pmem_destroy(void *device)
 }
 
 const struct thaw_virtio_ops thaw_pmem_ops = {
-    .name = "pmem",
-    .device_id = VIRTIO_ID_PMEM,
-    .queues = 1,
-    .queue_size_max = PMEM_QUEUE_SIZE,
-    .config_size = sizeof(struct virtio_pmem_config),
-    .attach = pmem_attach,
-    .config_read = pmem_config_read,
-    .kick = pmem_kick,
-    .save = pmem_save,
-    .restore = pmem_restore,
-    .destroy = pmem_destroy,
+	.name = "pmem",
+	.device_id = VIRTIO_ID_PMEM,
+	.queues = 1,
+	.queue_size_max = PMEM_QUEUE_SIZE,
+	.config_size = sizeof(struct virtio_pmem_config),
+	.attach = pmem_attach,
+	.config_read = pmem_config_read,
+	.kick = pmem_kick,
+	.save = pmem_save,
+	.restore = pmem_restore,
+	.destroy = pmem_destroy,
 };

@@ -62,11 +62,11 @@ static void rng_destroy(void *device)
 }
 
 const struct thaw_virtio_ops thaw_rng_ops = {
-    .name = "rng",
-    .device_id = VIRTIO_ID_RNG,
-    .queues = 1,
-    .queue_size_max = RNG_QUEUE_SIZE,
-    .attach = rng_attach,
-    .kick = rng_kick,
-    .destroy = rng_destroy,
+	.name = "rng",
+	.device_id = VIRTIO_ID_RNG,
+	.queues = 1,
+	.queue_size_max = RNG_QUEUE_SIZE,
+	.attach = rng_attach,
+	.kick = rng_kick,
+	.destroy = rng_destroy,
 };

@@ -13,7 +13,7 @@
 #include "proto/snapshot.pb-c.h"
 
 /* IIR with the FIFOs on reads so on a 16550A; a driver tells the chip by it. */
-#define IIR_FIFO	0xc0u
+#define IIR_FIFO        0xc0u
 #define IER_IMPLEMENTED (UART_IER_RDI | UART_IER_THRI | UART_IER_RLSI | UART_IER_MSI)
 #define MCR_IMPLEMENTED                                                                            \
 	(UART_MCR_DTR | UART_MCR_RTS | UART_MCR_OUT1 | UART_MCR_OUT2 | UART_MCR_LOOP)
@@ -22,7 +22,7 @@
 struct serial_registers {
 	uint8_t ier, lcr, mcr, scr;
 	uint8_t dll, dlm;
-	uint8_t fifo;	      /* 1: FCR has switched the FIFOs on */
+	uint8_t fifo;         /* 1: FCR has switched the FIFOs on */
 	uint8_t thre_pending; /* 1: the transmitter has become empty, not yet told through IIR */
 	uint8_t loop_full;    /* 1: loop_data waits in RBR (loopback only) */
 	uint8_t loop_data;
@@ -215,8 +215,8 @@ static void serial_bus_write(void *device, uint64_t offset, const void *data, un
 }
 
 const struct thaw_bus_ops thaw_serial_bus_ops = {
-    .read = serial_bus_read,
-    .write = serial_bus_write,
+	.read = serial_bus_read,
+	.write = serial_bus_write,
 };
 
 int thaw_serial_save(const struct thaw_serial *serial, Thaw__Snapshot__Device *out,

@@ -16,7 +16,7 @@
 /* Linux fills the whole receive queue with buffers of 4 KiB, two descriptors each, when the driver
  * comes up: 128 KiB of guest memory here, written by the guest, saved and restored. */
 #define VSOCK_QUEUE_SIZE 64u
-#define VSOCK_HEADER	 ((uint32_t)sizeof(struct virtio_vsock_hdr))
+#define VSOCK_HEADER     ((uint32_t)sizeof(struct virtio_vsock_hdr))
 
 static int descriptor_nonblocking(int fd, struct thaw_error *err)
 {
@@ -72,11 +72,11 @@ static int vsock_watch(struct thaw_vsock *vsock, struct thaw_error *err)
 
 	/* Edge-triggered: it runs once for what was written before, never twice in a batch. */
 	vsock->reaper = (struct thaw_source){
-	    .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-	    .events = EPOLLIN | EPOLLET,
-	    .handle = vsock_reap,
-	    .opaque = vsock,
-	    .locked = true,
+		.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.events = EPOLLIN | EPOLLET,
+		.handle = vsock_reap,
+		.opaque = vsock,
+		.locked = true,
 	};
 	if (vsock->reaper.fd < 0)
 		return thaw_error_errno(err, errno, "vsock: making an event descriptor");
@@ -127,11 +127,11 @@ int thaw_vsock_create(struct thaw_vsock **out, struct thaw_loop *loop, uint64_t 
 	if (getrandom(&vsock->next_port, sizeof(vsock->next_port), 0) < 0)
 		vsock->next_port = (uint32_t)getpid();
 	vsock->listener = (struct thaw_source){
-	    .fd = listener_fd,
-	    .events = EPOLLIN,
-	    .handle = thaw_vsock_accept,
-	    .opaque = vsock,
-	    .locked = true,
+		.fd = listener_fd,
+		.events = EPOLLIN,
+		.handle = thaw_vsock_accept,
+		.opaque = vsock,
+		.locked = true,
 	};
 	if (rc == 0 && forward_fd >= 0)
 		rc = descriptor_nonblocking(forward_fd, err);
@@ -242,12 +242,12 @@ static void vsock_refuse(struct thaw_vsock *vsock, const struct virtio_vsock_hdr
 	if (header->op == VIRTIO_VSOCK_OP_RST)
 		return; /* never answered: two ends could go on for ever */
 	vsock->replies[end] = (struct virtio_vsock_hdr){
-	    .src_cid = header->dst_cid,
-	    .dst_cid = header->src_cid,
-	    .src_port = header->dst_port,
-	    .dst_port = header->src_port,
-	    .type = header->type,
-	    .op = VIRTIO_VSOCK_OP_RST,
+		.src_cid = header->dst_cid,
+		.dst_cid = header->src_cid,
+		.src_port = header->dst_port,
+		.dst_port = header->src_port,
+		.type = header->type,
+		.op = VIRTIO_VSOCK_OP_RST,
 	};
 	vsock->replies_count++;
 }
@@ -444,17 +444,17 @@ static int vsock_restore(void *device, const Thaw__Snapshot__Device *in, bool ac
 }
 
 const struct thaw_virtio_ops thaw_vsock_ops = {
-    .name = "vsock",
-    .device_id = VIRTIO_ID_VSOCK,
-    .queues = VSOCK_QUEUES,
-    .queue_size_max = VSOCK_QUEUE_SIZE,
-    .config_size = sizeof(struct virtio_vsock_config),
-    .attach = vsock_attach,
-    .config_read = vsock_config_read,
-    .kick = vsock_kick,
-    .reset = vsock_reset,
-    .drain = vsock_drain,
-    .save = vsock_save,
-    .restore = vsock_restore,
-    .destroy = vsock_destroy,
+	.name = "vsock",
+	.device_id = VIRTIO_ID_VSOCK,
+	.queues = VSOCK_QUEUES,
+	.queue_size_max = VSOCK_QUEUE_SIZE,
+	.config_size = sizeof(struct virtio_vsock_config),
+	.attach = vsock_attach,
+	.config_read = vsock_config_read,
+	.kick = vsock_kick,
+	.reset = vsock_reset,
+	.drain = vsock_drain,
+	.save = vsock_save,
+	.restore = vsock_restore,
+	.destroy = vsock_destroy,
 };

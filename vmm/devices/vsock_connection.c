@@ -297,11 +297,11 @@ struct vsock_connection *thaw_vsock_connection_new(struct thaw_vsock *vsock, int
 	c->vsock = vsock;
 	c->state = VSOCK_GREETING;
 	c->source = (struct thaw_source){
-	    .fd = fd,
-	    .events = EPOLLIN,
-	    .handle = connection_handle,
-	    .opaque = c,
-	    .locked = true,
+		.fd = fd,
+		.events = EPOLLIN,
+		.handle = connection_handle,
+		.opaque = c,
+		.locked = true,
 	};
 	if (thaw_loop_add(vsock->loop, &c->source, err) < 0) {
 		free(c);
@@ -339,16 +339,16 @@ static uint32_t connection_packet(struct vsock_connection *c, const struct thaw_
 				  uint16_t op, uint32_t flags, uint32_t size)
 {
 	const struct virtio_vsock_hdr header = {
-	    .src_cid = VSOCK_HOST_CID,
-	    .dst_cid = c->vsock->config.guest_cid,
-	    .src_port = c->host_port,
-	    .dst_port = c->guest_port,
-	    .len = size,
-	    .type = VIRTIO_VSOCK_TYPE_STREAM,
-	    .op = op,
-	    .flags = flags,
-	    .buf_alloc = VSOCK_BUFFER_SIZE,
-	    .fwd_cnt = c->fwd_count,
+		.src_cid = VSOCK_HOST_CID,
+		.dst_cid = c->vsock->config.guest_cid,
+		.src_port = c->host_port,
+		.dst_port = c->guest_port,
+		.len = size,
+		.type = VIRTIO_VSOCK_TYPE_STREAM,
+		.op = op,
+		.flags = flags,
+		.buf_alloc = VSOCK_BUFFER_SIZE,
+		.fwd_cnt = c->fwd_count,
 	};
 
 	thaw_chain_write(chain, 0, &header, sizeof(header));

@@ -21,11 +21,11 @@
 
 enum vsock_queue { VSOCK_QUEUE_RX, VSOCK_QUEUE_TX, VSOCK_QUEUE_EVENT, VSOCK_QUEUES };
 
-#define VSOCK_HOST_CID	 2u
+#define VSOCK_HOST_CID   2u
 #define VSOCK_PACKET_MAX 65536u
 /* What a guest may send ahead of a host program that does not read. */
 #define VSOCK_BUFFER_SIZE (256u * 1024)
-#define VSOCK_HASH_SIZE	  256u
+#define VSOCK_HASH_SIZE   256u
 /* Refusals that wait for a buffer. While they are this many, no packet is taken from the guest. */
 #define VSOCK_REPLIES_MAX 64u
 /* "CONNECT 4294967295\n" */
@@ -34,13 +34,13 @@ enum vsock_queue { VSOCK_QUEUE_RX, VSOCK_QUEUE_TX, VSOCK_QUEUE_EVENT, VSOCK_QUEU
 #define VSOCK_SHUTDOWN_BOTH (VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND)
 
 enum vsock_state {
-	VSOCK_GREETING,	 /* reads "CONNECT <port>\n"; the guest knows nothing of it */
-	VSOCK_WAITING,	 /* REQUEST is wanted and not given yet; nor here */
+	VSOCK_GREETING,  /* reads "CONNECT <port>\n"; the guest knows nothing of it */
+	VSOCK_WAITING,   /* REQUEST is wanted and not given yet; nor here */
 	VSOCK_REQUESTED, /* REQUEST given */
 	VSOCK_OPEN,
 	VSOCK_FLUSHING, /* the guest is gone; its last bytes are still on their way to the host */
-	VSOCK_DEAD,	/* only its RST has to be told */
-	VSOCK_RETIRED,	/* freed, but for its memory */
+	VSOCK_DEAD,     /* only its RST has to be told */
+	VSOCK_RETIRED,  /* freed, but for its memory */
 };
 
 /* What a connection wants to tell the guest, in the order of the telling. */
@@ -72,14 +72,14 @@ struct vsock_connection {
 	unsigned int greeting_size;
 
 	/* Credit (5.10.6.3); counters wrap. */
-	uint32_t tx_count;	 /* bytes given to the guest */
+	uint32_t tx_count;       /* bytes given to the guest */
 	uint32_t peer_buf_alloc; /* as the guest last said */
 	uint32_t peer_fwd_count;
 	uint32_t rx_count;  /* bytes taken from the guest */
 	uint32_t fwd_count; /* of them, passed on to the host */
 	uint32_t fwd_told;  /* fwd_count as the guest last heard */
 
-	uint32_t shutdown;	 /* flags told, or wanted to be told, to the guest */
+	uint32_t shutdown;       /* flags told, or wanted to be told, to the guest */
 	uint32_t guest_shutdown; /* flags the guest has told */
 
 	/* rx_count - fwd_count bytes that the host socket did not take yet, from `buffer_start` on;
@@ -93,7 +93,7 @@ struct thaw_vsock {
 	struct thaw_loop *loop;
 	struct virtio_vsock_config config;
 	struct thaw_source listener; /* fd -1: none */
-	int forward_fd;		     /* -1: none */
+	int forward_fd;              /* -1: none */
 
 	LIST_HEAD(vsock_list, vsock_connection) all;
 	LIST_HEAD(, vsock_connection) hash[VSOCK_HASH_SIZE];

@@ -24,7 +24,7 @@ struct image_writer {
 	int level;
 	struct thaw_index *index;
 	uint32_t runs_space, frames_space;
-	uint8_t *pages;  /* of the frame being filled */
+	uint8_t *pages; /* of the frame being filled */
 	uint32_t filled;
 	uint8_t *packed;
 	size_t packed_space;
@@ -64,7 +64,8 @@ static int writer_flush_frame(struct image_writer *w, struct thaw_error *err)
 
 	if (!w->filled)
 		return 0;
-	size_t size = ZSTD_compressCCtx(w->zstd, w->packed, w->packed_space, w->pages, raw, w->level);
+	size_t size =
+		ZSTD_compressCCtx(w->zstd, w->packed, w->packed_space, w->pages, raw, w->level);
 	if (ZSTD_isError(size))
 		return thaw_error_set(err, EIO, "zstd: %s", ZSTD_getErrorName(size));
 	int rc = thaw_pwrite_full(w->frames_fd, w->packed, size, (off_t)index->frames_size);
@@ -74,7 +75,9 @@ static int writer_flush_frame(struct image_writer *w, struct thaw_error *err)
 		       sizeof(index->frames[0])) < 0)
 		return thaw_error_errno(err, ENOMEM, "writing memory frames");
 	index->frames[index->frame_count++] = (struct thaw_frame_entry){
-		.offset = index->frames_size, .size = (uint32_t)size, .pages = w->filled,
+		.offset = index->frames_size,
+		.size = (uint32_t)size,
+		.pages = w->filled,
 		.checksum = XXH3_64bits(w->packed, size),
 	};
 	index->frames_size += size;
@@ -91,7 +94,9 @@ static int writer_add_run(struct image_writer *w, uint64_t first, uint64_t count
 		       sizeof(index->runs[0])) < 0)
 		return thaw_error_errno(err, ENOMEM, "writing the memory index");
 	index->runs[index->run_count++] = (struct thaw_run){
-		.first = (uint32_t)first, .count = (uint32_t)count, .kind = kind,
+		.first = (uint32_t)first,
+		.count = (uint32_t)count,
+		.kind = kind,
 		.frame = kind == THAW_RUN_FRAME ? index->frame_count : 0,
 	};
 	return 0;
@@ -155,9 +160,13 @@ static int writer_scan(struct image_writer *w, struct thaw_error *err)
 static int index_write(struct thaw_index *index, int fd, struct thaw_error *err)
 {
 	struct thaw_index_header header = {
-		.magic = THAW_INDEX_MAGIC, .version = THAW_INDEX_VERSION,
-		.page_size = THAW_PAGE_SIZE, .pages = index->pages, .runs = index->run_count,
-		.frames = index->frame_count, .frames_size = index->frames_size,
+		.magic = THAW_INDEX_MAGIC,
+		.version = THAW_INDEX_VERSION,
+		.page_size = THAW_PAGE_SIZE,
+		.pages = index->pages,
+		.runs = index->run_count,
+		.frames = index->frame_count,
+		.frames_size = index->frames_size,
 	};
 	size_t runs_size = index->run_count * sizeof(index->runs[0]);
 	size_t frames_size = index->frame_count * sizeof(index->frames[0]);
@@ -181,9 +190,14 @@ int thaw_image_write(const struct thaw_memory *memory, int index_fd, int frames_
 {
 	*index = (struct thaw_index){.pages = memory->size / THAW_PAGE_SIZE};
 	struct image_writer w = {
-		.memory = memory, .frames_fd = frames_fd, .image_fd = image_fd, .level = level,
-		.index = index, .pages = malloc(FRAME_SIZE),
-		.packed_space = ZSTD_compressBound(FRAME_SIZE), .zstd = ZSTD_createCCtx(),
+		.memory = memory,
+		.frames_fd = frames_fd,
+		.image_fd = image_fd,
+		.level = level,
+		.index = index,
+		.pages = malloc(FRAME_SIZE),
+		.packed_space = ZSTD_compressBound(FRAME_SIZE),
+		.zstd = ZSTD_createCCtx(),
 	};
 	int rc;
 
@@ -218,7 +232,8 @@ static int frame_read(const struct thaw_frame_entry *frame, int fd, ZSTD_DCtx *z
 		return thaw_error_errno(err, -rc, "reading");
 	/* Of the stored bytes: damaged ones never reach the decompressor. */
 	if (XXH3_64bits(packed, frame->size) != frame->checksum)
-		return thaw_error_set(err, EBADMSG, "the checksum does not match: the file is damaged");
+		return thaw_error_set(err, EBADMSG,
+				      "the checksum does not match: the file is damaged");
 	/* The room given is what the index promised: a frame that holds more is an error, not
 	 * an allocation. */
 	size_t size = ZSTD_decompressDCtx(zstd, pages, raw, packed, frame->size);

@@ -21,8 +21,8 @@ struct thaw_memory;
 
 #define THAW_INDEX_MAGIC   "THAWIDX"
 #define THAW_INDEX_VERSION 1u
-#define THAW_FRAME_PAGES   512u                     /* 2 MiB: the unit of decompression */
-#define THAW_PAGES_MAX     (10304ull << 20 >> 12)   /* 10 GiB of function and its overhead */
+#define THAW_FRAME_PAGES   512u                   /* 2 MiB: the unit of decompression */
+#define THAW_PAGES_MAX     (10304ull << 20 >> 12) /* 10 GiB of function and its overhead */
 
 enum thaw_run_kind {
 	THAW_RUN_ZERO = 0,

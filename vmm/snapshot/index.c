@@ -56,7 +56,8 @@ static int index_check_runs(struct thaw_index *index, struct thaw_error *err)
 	for (uint32_t i = 0; i < index->run_count; i++) {
 		const struct thaw_run *run = &index->runs[i];
 		if (run->first != page || run->count == 0 || run->count > index->pages - page)
-			return thaw_error_set(err, EBADMSG, "run %u does not follow the one before", i);
+			return thaw_error_set(err, EBADMSG, "run %u does not follow the one before",
+					      i);
 		page += run->count;
 		if (run->kind == THAW_RUN_ZERO) {
 			index->zero_pages += run->count;
@@ -115,7 +116,8 @@ static int index_parse(const uint8_t *data, size_t size, struct thaw_index *inde
 		return rc;
 	memcpy(&checksum, data + size - sizeof(checksum), sizeof(checksum));
 	if (checksum != XXH3_64bits(data, size - sizeof(checksum)))
-		return thaw_error_set(err, EBADMSG, "the checksum does not match: the file is damaged");
+		return thaw_error_set(err, EBADMSG,
+				      "the checksum does not match: the file is damaged");
 	index->pages = header.pages;
 	index->frames_size = header.frames_size;
 	index->run_count = header.runs;

@@ -138,8 +138,12 @@ int thaw_uring_read_ranges(const struct thaw_memory *memory, int image_fd,
 			   struct thaw_load_result *result, struct thaw_error *err)
 {
 	struct range_reader r = {
-		.memory = memory, .fd = image_fd, .ranges = ranges, .count = count,
-		.idle_count = QUEUE_DEPTH, .result = result,
+		.memory = memory,
+		.fd = image_fd,
+		.ranges = ranges,
+		.count = count,
+		.idle_count = QUEUE_DEPTH,
+		.result = result,
 	};
 	int rc = io_uring_queue_init(QUEUE_DEPTH, &r.ring, 0);
 

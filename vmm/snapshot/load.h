@@ -23,7 +23,7 @@ struct thaw_error;
 struct thaw_load_source {
 	const struct thaw_index *index;
 	const struct thaw_working_set *working_set; /* may be empty */
-	int image_fd;  /* its size is checked against the index */
+	int image_fd;                               /* its size is checked against the index */
 	int frames_fd;
 };
 
@@ -43,9 +43,9 @@ int thaw_load_eager(const struct thaw_memory *memory, const struct thaw_load_sou
 struct thaw_uffd;
 
 struct thaw_uffd_config {
-	int device_fd;          /* of /dev/userfaultfd; stays the caller's */
-	bool record;            /* keep the order of first touches; nothing is read ahead */
-	int image_fd;           /* owned by thaw_uffd from here on */
+	int device_fd;           /* of /dev/userfaultfd; stays the caller's */
+	bool record;             /* keep the order of first touches; nothing is read ahead */
+	int image_fd;            /* owned by thaw_uffd from here on */
 	struct thaw_index index; /* likewise */
 	/* Memory cannot be served any more (the image cannot be read): the machine must stop.
 	 * Called from the serving thread. */

@@ -44,15 +44,15 @@ struct thaw_uffd {
 	pthread_t thread;
 	struct io_uring ring;
 	struct uffd_slot slots[SLOTS];
-	uint8_t *staging;           /* SLOTS buffers of CLUSTER_PAGES pages */
-	uint8_t *wanted;            /* a bit a page: being read, or there */
-	uint32_t *waiting;          /* faults for which no slot was free */
+	uint8_t *staging;  /* SLOTS buffers of CLUSTER_PAGES pages */
+	uint8_t *wanted;   /* a bit a page: being read, or there */
+	uint32_t *waiting; /* faults for which no slot was free */
 	uint32_t waiting_count, waiting_space;
 	struct thaw_working_set recorded;
 	uint64_t faults, bytes_read;
 	bool quit, completing;
-	uint64_t complete_at;       /* completing: the next page to look at */
-	int complete_fd;            /* eventfd: all pages are there */
+	uint64_t complete_at; /* completing: the next page to look at */
+	int complete_fd;      /* eventfd: all pages are there */
 	bool broken;
 };
 
@@ -105,7 +105,8 @@ static void uffd_put(struct thaw_uffd *u, uint64_t page, const uint8_t *from, ui
 		int rc;
 		if (from) {
 			struct uffdio_copy copy = {
-				.dst = at, .len = size,
+				.dst = at,
+				.len = size,
 				.src = (uintptr_t)from + done * THAW_PAGE_SIZE,
 			};
 			rc = ioctl(u->fd, UFFDIO_COPY, &copy);
@@ -137,8 +138,7 @@ static void uffd_submit(struct thaw_uffd *u, unsigned int s)
 
 	io_uring_prep_read(sqe, u->config.image_fd,
 			   u->staging + (size_t)s * CLUSTER_PAGES * THAW_PAGE_SIZE,
-			   u->slots[s].count * THAW_PAGE_SIZE,
-			   u->slots[s].first * THAW_PAGE_SIZE);
+			   u->slots[s].count * THAW_PAGE_SIZE, u->slots[s].first * THAW_PAGE_SIZE);
 	io_uring_sqe_set_data64(sqe, s);
 }
 
@@ -308,8 +308,7 @@ static int uffd_open(const struct thaw_memory *memory, int device_fd, struct tha
 		.range = {.start = (uintptr_t)memory->base, .len = memory->size},
 		.mode = UFFDIO_REGISTER_MODE_MISSING,
 	};
-	cleanup_close int fd =
-		ioctl(device_fd, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+	cleanup_close int fd = ioctl(device_fd, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0)
 		return thaw_error_errno(err, errno, "making a userfaultfd");

@@ -54,7 +54,8 @@ static int state_parse(const uint8_t *data, size_t size, Thaw__Snapshot__State *
 		return thaw_error_set(err, EBADMSG, "%zu bytes where %u are meant",
 				      size - sizeof(header), header.size);
 	if (header.checksum != XXH3_64bits(data + sizeof(header), header.size))
-		return thaw_error_set(err, EBADMSG, "the checksum does not match: the file is damaged");
+		return thaw_error_set(err, EBADMSG,
+				      "the checksum does not match: the file is damaged");
 	*state = thaw__snapshot__state__unpack(NULL, header.size, data + sizeof(header));
 	if (!*state)
 		return thaw_error_set(err, EBADMSG, "not a protobuf message of the right type");
@@ -65,7 +66,8 @@ int thaw_state_read(int fd, Thaw__Snapshot__State **state, struct thaw_error *er
 {
 	cleanup_free uint8_t *data = NULL;
 	size_t size;
-	int rc = thaw_read_file(fd, sizeof(struct state_header) + STATE_SIZE_MAX, &data, &size, err);
+	int rc =
+		thaw_read_file(fd, sizeof(struct state_header) + STATE_SIZE_MAX, &data, &size, err);
 
 	if (rc == 0)
 		rc = state_parse(data, size, state, err);

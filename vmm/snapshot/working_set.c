@@ -41,7 +41,8 @@ int thaw_working_set_write(const struct thaw_working_set *set, uint64_t index_ch
 			   struct thaw_error *err)
 {
 	struct working_set_header header = {
-		.version = THAW_WORKING_SET_VERSION, .count = set->count,
+		.version = THAW_WORKING_SET_VERSION,
+		.count = set->count,
 		.index_checksum = index_checksum,
 	};
 	size_t pages_size = set->count * sizeof(set->pages[0]), size = sizeof(header) + pages_size;
@@ -78,7 +79,8 @@ static int working_set_parse(struct thaw_working_set *set, uint64_t index_checks
 		return thaw_error_set(err, EBADMSG, "%zu bytes for %u pages", size, header.count);
 	memcpy(&checksum, data + size - sizeof(checksum), sizeof(checksum));
 	if (checksum != XXH3_64bits(data, size - sizeof(checksum)))
-		return thaw_error_set(err, EBADMSG, "the checksum does not match: the file is damaged");
+		return thaw_error_set(err, EBADMSG,
+				      "the checksum does not match: the file is damaged");
 	if (header.index_checksum != index_checksum)
 		return thaw_error_set(err, ESTALE, "it belongs to another memory index");
 
@@ -91,8 +93,8 @@ static int working_set_parse(struct thaw_working_set *set, uint64_t index_checks
 	for (uint32_t i = 0; i < set->count; i++) {
 		uint32_t page = set->pages[i];
 		if (page >= pages || seen[page / 8] & 1u << page % 8)
-			return thaw_error_set(err, EBADMSG, "page %u is out of range or comes twice",
-					      page);
+			return thaw_error_set(err, EBADMSG,
+					      "page %u is out of range or comes twice", page);
 		seen[page / 8] |= (uint8_t)(1u << page % 8);
 	}
 	return 0;
@@ -106,8 +108,9 @@ int thaw_working_set_read(struct thaw_working_set *set, uint64_t index_checksum,
 	int rc;
 
 	*set = (struct thaw_working_set){0};
-	rc = thaw_read_file(fd, sizeof(struct working_set_header) +
-				    THAW_PAGES_MAX * sizeof(uint32_t) + sizeof(uint64_t),
+	rc = thaw_read_file(fd,
+			    sizeof(struct working_set_header) + THAW_PAGES_MAX * sizeof(uint32_t) +
+				    sizeof(uint64_t),
 			    &data, &size, err);
 	if (rc == 0)
 		rc = working_set_parse(set, index_checksum, pages, data, size, err);

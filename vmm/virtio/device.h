@@ -25,9 +25,9 @@ struct Thaw__Snapshot__Device;
 #define THAW_VIRTIO_QUEUES_MAX 3u
 
 struct thaw_virtio_ops {
-	const char *name;	 /* "block", "vsock", ...: also the kind in a snapshot */
-	uint32_t device_id;	 /* virtio 1.2 section 5 */
-	unsigned int queues;	 /* 1..THAW_VIRTIO_QUEUES_MAX */
+	const char *name;        /* "block", "vsock", ...: also the kind in a snapshot */
+	uint32_t device_id;      /* virtio 1.2 section 5 */
+	unsigned int queues;     /* 1..THAW_VIRTIO_QUEUES_MAX */
 	uint16_t queue_size_max; /* a power of two */
 
 	/* Called once, by the transport's creation: what the device keeps a pointer to. */
@@ -69,7 +69,7 @@ struct thaw_virtio_device {
 	struct thaw_loop *loop;
 	struct thaw_virtqueue queue[THAW_VIRTIO_QUEUES_MAX];
 	uint64_t features; /* as negotiated */
-	bool active;	   /* DRIVER_OK, and not failed */
+	bool active;       /* DRIVER_OK, and not failed */
 };
 
 /* Tells the driver that buffers were used in queue `index`, unless it asked not to be told. */
@@ -86,6 +86,6 @@ void thaw_virtio_serve(struct thaw_virtio_device *virtio, unsigned int index,
 void thaw_virtio_kick_later(struct thaw_virtio_device *virtio, unsigned int index);
 /* The driver broke the rules: see above. */
 void thaw_virtio_fail(struct thaw_virtio_device *virtio, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+	__attribute__((format(printf, 2, 3)));
 
 #endif

@@ -118,8 +118,8 @@ static void mmio_queues_clear(struct thaw_virtio_mmio *mmio)
 {
 	for (unsigned int i = 0; i < THAW_VIRTIO_QUEUES_MAX; i++) {
 		mmio->virtio.queue[i] = (struct thaw_virtqueue){
-		    .memory = mmio->virtio.memory,
-		    .size_max = mmio->virtio.ops->queue_size_max,
+			.memory = mmio->virtio.memory,
+			.size_max = mmio->virtio.ops->queue_size_max,
 		};
 	}
 }
@@ -245,7 +245,7 @@ static uint32_t mmio_read_register(struct thaw_virtio_mmio *mmio, uint64_t offse
 	case VIRTIO_MMIO_SHM_LEN_HIGH:
 	case VIRTIO_MMIO_SHM_BASE_LOW:
 	case VIRTIO_MMIO_SHM_BASE_HIGH:
-		return UINT32_MAX;	    /* no shared memory region (4.2.2) */
+		return UINT32_MAX;          /* no shared memory region (4.2.2) */
 	case VIRTIO_MMIO_CONFIG_GENERATION: /* no configuration ever changes */
 	case MMIO_QUEUE_RESET:
 	default:
@@ -413,8 +413,8 @@ static void mmio_bus_write(void *device, uint64_t offset, const void *data, unsi
 }
 
 const struct thaw_bus_ops thaw_virtio_mmio_bus_ops = {
-    .read = mmio_bus_read,
-    .write = mmio_bus_write,
+	.read = mmio_bus_read,
+	.write = mmio_bus_write,
 };
 
 static int mmio_kicks_create(struct thaw_virtio_mmio *mmio, struct thaw_error *err)
@@ -428,11 +428,11 @@ static int mmio_kicks_create(struct thaw_virtio_mmio *mmio, struct thaw_error *e
 		/* Edge-triggered: each kick is one event, and need not be read off: one system
 		 * call less for each. */
 		kick->source = (struct thaw_source){
-		    .fd = fd,
-		    .events = EPOLLIN | EPOLLET,
-		    .handle = mmio_kick_handle,
-		    .opaque = kick,
-		    .locked = true,
+			.fd = fd,
+			.events = EPOLLIN | EPOLLET,
+			.handle = mmio_kick_handle,
+			.opaque = kick,
+			.locked = true,
 		};
 		int rc = thaw_loop_add(mmio->virtio.loop, &kick->source, err);
 		if (rc < 0)
@@ -464,7 +464,7 @@ int thaw_virtio_mmio_create(struct thaw_virtio_mmio **out, const struct thaw_vir
 		return thaw_error_errno(err, ENOMEM, "making a %s device", ops->name);
 	}
 	mmio->virtio = (struct thaw_virtio_device){
-	    .ops = ops, .device = device, .memory = memory, .loop = loop};
+		.ops = ops, .device = device, .memory = memory, .loop = loop};
 	mmio->irq_fd = irq_fd;
 	for (unsigned int i = 0; i < THAW_VIRTIO_QUEUES_MAX; i++) {
 		mmio->kicks[i].mmio = mmio;

@@ -14,7 +14,7 @@
 #include "vmm/bus.h"
 #include "vmm/virtio/device.h"
 
-#define THAW_VIRTIO_MMIO_SIZE	0x1000u
+#define THAW_VIRTIO_MMIO_SIZE   0x1000u
 #define THAW_VIRTIO_MMIO_NOTIFY 0x50u /* QueueNotify: where to bind ioeventfds */
 
 struct thaw_virtio_mmio;

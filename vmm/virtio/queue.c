@@ -11,11 +11,11 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "rings are read without swapping");
 
 /* The rings (2.7.5, 2.7.6, 2.7.8), in bytes. */
-#define DESC_SIZE	16u
-#define AVAIL_IDX	2u
-#define AVAIL_RING	4u
-#define USED_IDX	2u
-#define USED_RING	4u
+#define DESC_SIZE       16u
+#define AVAIL_IDX       2u
+#define AVAIL_RING      4u
+#define USED_IDX        2u
+#define USED_RING       4u
 #define USED_ENTRY_SIZE 8u
 
 static uint64_t avail_ring_size(uint16_t size)
@@ -150,7 +150,7 @@ int thaw_virtqueue_take(struct thaw_virtqueue *queue, struct thaw_chain *chain,
 		return thaw_error_set(err, EPROTO, "%u buffers available in a queue of %u", pending,
 				      queue->size);
 	chain->head = ring_load(queue, queue->avail + AVAIL_RING +
-					   2u * (queue->next_avail & (queue->size - 1u)));
+					       2u * (queue->next_avail & (queue->size - 1u)));
 	if (chain->head >= queue->size)
 		return thaw_error_set(err, EPROTO, "available descriptor %u of %u", chain->head,
 				      queue->size);

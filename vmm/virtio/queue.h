@@ -30,7 +30,7 @@ struct thaw_virtqueue {
 	uint16_t next_avail; /* the next available entry to take */
 	uint16_t next_used;  /* the next used entry to write */
 	uint16_t signalled;  /* used index at the last interrupt (VIRTIO_F_EVENT_IDX) */
-	bool event_idx;	     /* negotiated */
+	bool event_idx;      /* negotiated */
 };
 
 /* A request taken from the queue: host ranges of guest memory, already checked. They hold bytes

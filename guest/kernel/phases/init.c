@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * First program of a boot that is being measured: writes the kernel's log to the serial port, all of it now, so that
- * no line cost anything while it mattered, and ends the machine.
+ * First program of a boot that is being measured: writes the kernel's log to the serial port, all
+ * of it now, so that no line cost anything while it mattered, and ends the machine.
  */
 #include <fcntl.h>
 #include <sys/klog.h>

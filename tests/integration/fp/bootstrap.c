@@ -3,12 +3,12 @@
  * A runtime that checks floating point across everything that happens to a guest. Two processes
  * compute the same blocks over and over, each under a rounding mode of its own (in the x87 control
  * word and in MXCSR), with live values in the x87 stack and in SSE registers, and compare every
- * block bit for bit with what was computed once at the start. With every block they copy some memory to
- * pages that are not there yet: memcpy holds the first bytes in the widest registers it finds while the
- * kernel brings in one page after the other. They go on while the guest is
- * frozen, saved, restored and invoked. An event waits a while and is answered with how many
- * blocks were done before and after, and how many were wrong. The handler's name is the number of
- * rounds of a block: enough for some milliseconds, so that a snapshot falls into the midst of one.
+ * block bit for bit with what was computed once at the start. With every block they copy some
+ * memory to pages that are not there yet: memcpy holds the first bytes in the widest registers it
+ * finds while the kernel brings in one page after the other. They go on while the guest is frozen,
+ * saved, restored and invoked. An event waits a while and is answered with how many blocks were
+ * done before and after, and how many were wrong. The handler's name is the number of rounds of a
+ * block: enough for some milliseconds, so that a snapshot falls into the midst of one.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -113,8 +113,8 @@ static int copies_well(unsigned int mode, uint64_t block)
 
 	for (size_t i = 0; i < COPY / sizeof(uint64_t); i++)
 		source[i] = (uint64_t)mode << 60 | block << 32 | i;
-	uint8_t *pages = mmap(NULL, COPY + 4096, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *pages =
+		mmap(NULL, COPY + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (pages == MAP_FAILED)
 		_exit(3);
 	memcpy(pages + 7 * block % 4096, source, COPY);
@@ -211,18 +211,20 @@ static int answer_event(const char *address, struct shared *shared, const char *
 
 	for (int i = 0; i < WORKERS; i++)
 		before[i] = shared->worker[i].blocks;
-	/* Until each has done some blocks more, however slow it goes: the function's timeout bounds it. */
+	/* Until each has done some blocks more, however slow it goes: the function's timeout bounds
+	 * it. */
 	for (int i = 0; i < WORKERS; i++) {
 		while (shared->worker[i].blocks < before[i] + 3)
 			nap(20);
 	}
 	for (int i = 0; i < WORKERS; i++)
-		used += snprintf(body + used, sizeof(body) - (size_t)used,
-				 "%s{\"before\":%llu,\"after\":%llu,\"errors\":%llu,\"words\":%llu}",
-				 i ? "," : "[", (unsigned long long)before[i],
-				 (unsigned long long)shared->worker[i].blocks,
-				 (unsigned long long)shared->worker[i].errors,
-				 (unsigned long long)shared->worker[i].words);
+		used += snprintf(
+			body + used, sizeof(body) - (size_t)used,
+			"%s{\"before\":%llu,\"after\":%llu,\"errors\":%llu,\"words\":%llu}",
+			i ? "," : "[", (unsigned long long)before[i],
+			(unsigned long long)shared->worker[i].blocks,
+			(unsigned long long)shared->worker[i].errors,
+			(unsigned long long)shared->worker[i].words);
 	used += snprintf(body + used, sizeof(body) - (size_t)used, "]");
 	snprintf(request, sizeof(request),
 		 "POST /2018-06-01/runtime/invocation/%s/response HTTP/1.1\r\nHost: %s\r\n"
