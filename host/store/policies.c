@@ -46,11 +46,9 @@ static int policy_revision(struct thaw_store *store, int64_t function_id, const 
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 	struct policy_head head = {0};
 
-	int rc = thaw_query_begin(&query, store, sql, err);
+	int rc = thaw_query_begin_at(&query, store, sql, function_id, qualifier, err);
 	if (rc < 0)
 		return rc;
-	thaw_query_int(&query, function_id);
-	thaw_query_text(&query, qualifier);
 	rc = thaw_record_get(&head_record, &query, &head, err, "there is no policy");
 	if (rc == 0)
 		snprintf(revision, THAW_UUID_TEXT, "%s", head.revision_id);
@@ -104,11 +102,9 @@ static int statement_insert(struct thaw_store *store, int64_t function_id, const
 		"VALUES (?1, ?2, ?3, ?4)";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
-	int rc = thaw_query_begin(&query, store, sql, err);
+	int rc = thaw_query_begin_at(&query, store, sql, function_id, qualifier, err);
 	if (rc < 0)
 		return rc;
-	thaw_query_int(&query, function_id);
-	thaw_query_text(&query, qualifier);
 	thaw_record_bind(&statement_record, 0, &query, statement);
 	rc = thaw_query_run(&query, err);
 	if (rc == -EEXIST)
@@ -144,11 +140,9 @@ static int statement_remove(struct thaw_store *store, int64_t function_id, const
 				  "WHERE function_id = ?1 AND qualifier = ?2 AND statement_id = ?3";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
-	int rc = thaw_query_begin(&query, store, sql, err);
+	int rc = thaw_query_begin_at(&query, store, sql, function_id, qualifier, err);
 	if (rc < 0)
 		return rc;
-	thaw_query_int(&query, function_id);
-	thaw_query_text(&query, qualifier);
 	thaw_query_text(&query, id);
 	return thaw_query_run_one(&query, err, "no statement \"%s\"", id);
 }
@@ -161,11 +155,9 @@ static int policy_drop_empty(struct thaw_store *store, int64_t function_id, cons
 				  "WHERE function_id = ?1 AND qualifier = ?2)";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
-	int rc = thaw_query_begin(&query, store, sql, err);
+	int rc = thaw_query_begin_at(&query, store, sql, function_id, qualifier, err);
 	if (rc < 0)
 		return rc;
-	thaw_query_int(&query, function_id);
-	thaw_query_text(&query, qualifier);
 	rc = thaw_query_run(&query, err);
 	return rc < 0 ? rc : 0;
 }
@@ -197,11 +189,9 @@ static int policy_statements(struct thaw_store *store, int64_t function_id, cons
 				  "WHERE function_id = ?1 AND qualifier = ?2 ORDER BY sequence";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
-	int rc = thaw_query_begin(&query, store, sql, err);
+	int rc = thaw_query_begin_at(&query, store, sql, function_id, qualifier, err);
 	if (rc < 0)
 		return rc;
-	thaw_query_int(&query, function_id);
-	thaw_query_text(&query, qualifier);
 	rc = thaw_record_list(&statement_record, &query, POLICY_STATEMENTS_MAX,
 			      (void **)&policy->statements, &policy->count, err);
 	return rc < 0 ? rc : 0;

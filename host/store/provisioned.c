@@ -33,35 +33,14 @@ void thaw_provisioned_free(struct thaw_provisioned *list, size_t count)
 	thaw_record_free(&provisioned_record, list, count);
 }
 
-static int provisioned_write(struct thaw_store *store, const struct thaw_provisioned *provisioned,
-			     struct thaw_error *err)
-{
-	static const char sql[] = "INSERT OR REPLACE INTO provisioned (" PROVISIONED_COLUMNS ")\n"
-				  "VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
-
-	int rc = thaw_query_begin(&query, store, sql, err);
-	if (rc < 0)
-		return rc;
-	thaw_record_bind(&provisioned_record, 0, &query, provisioned);
-	rc = thaw_query_run(&query, err);
-	return rc < 0 ? rc : 0;
-}
-
 int thaw_provisioned_put(struct thaw_store *store, const struct thaw_provisioned *provisioned,
 			 struct thaw_error *err)
 {
-	cleanup_store_scope struct thaw_store_scope scope = THAW_STORE_SCOPE_NONE;
+	static const char sql[] = "INSERT OR REPLACE INTO provisioned (" PROVISIONED_COLUMNS ")\n"
+				  "VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
-	int rc = thaw_store_begin(&scope, store, err);
-	if (rc == 0)
-		rc = thaw_qualifier_check(store, provisioned->function_id, provisioned->qualifier,
-					  err);
-	if (rc == 0)
-		rc = provisioned_write(store, provisioned, err);
-	if (rc == 0)
-		rc = thaw_store_commit(&scope, err);
-	return rc;
+	return thaw_qualifier_put(store, sql, &provisioned_record, provisioned,
+				  provisioned->function_id, provisioned->qualifier, err);
 }
 
 int thaw_provisioned_get(struct thaw_store *store, int64_t function_id, const char *qualifier,
@@ -71,11 +50,9 @@ int thaw_provisioned_get(struct thaw_store *store, int64_t function_id, const ch
 				  "WHERE function_id = ?1 AND qualifier = ?2";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
-	int rc = thaw_query_begin(&query, store, sql, err);
+	int rc = thaw_query_begin_at(&query, store, sql, function_id, qualifier, err);
 	if (rc < 0)
 		return rc;
-	thaw_query_int(&query, function_id);
-	thaw_query_text(&query, qualifier);
 	return thaw_record_get(&provisioned_record, &query, provisioned, err,
 			       "no provisioned concurrency for \"%s\"", qualifier);
 }
@@ -87,17 +64,9 @@ int thaw_provisioned_list(struct thaw_store *store, int64_t function_id, const c
 	static const char sql[] = "SELECT " PROVISIONED_COLUMNS " FROM provisioned\n"
 				  "WHERE function_id = ?1 AND (?2 IS NULL OR qualifier > ?2)\n"
 				  "ORDER BY qualifier LIMIT ?3";
-	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
-	int rc = thaw_query_begin(&query, store, sql, err);
-	if (rc < 0)
-		return rc;
-	thaw_query_int(&query, function_id);
-	thaw_query_text(&query, after);
-	rc = thaw_query_limit(&query, limit, err);
-	if (rc < 0)
-		return rc;
-	return thaw_record_list(&provisioned_record, &query, limit, (void **)list, count, err);
+	return thaw_qualifier_list(store, sql, &provisioned_record, function_id, after, limit,
+				   (void **)list, count, err);
 }
 
 int thaw_provisioned_list_all(struct thaw_store *store, int64_t after_function, const char *after,
@@ -175,10 +144,8 @@ int thaw_provisioned_delete(struct thaw_store *store, int64_t function_id, const
 		"DELETE FROM provisioned WHERE function_id = ?1 AND qualifier = ?2";
 	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
 
-	int rc = thaw_query_begin(&query, store, sql, err);
+	int rc = thaw_query_begin_at(&query, store, sql, function_id, qualifier, err);
 	if (rc < 0)
 		return rc;
-	thaw_query_int(&query, function_id);
-	thaw_query_text(&query, qualifier);
 	return thaw_query_run_one(&query, err, "no provisioned concurrency for \"%s\"", qualifier);
 }

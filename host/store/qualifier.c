@@ -29,6 +29,48 @@ int thaw_qualifier_check(struct thaw_store *store, int64_t function_id, const ch
 	return rc < 0 ? rc : 0;
 }
 
+static int qualifier_write(struct thaw_store *store, const char *sql,
+			   const struct thaw_record *record, const void *item,
+			   struct thaw_error *err)
+{
+	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
+
+	int rc = thaw_query_begin(&query, store, sql, err);
+	if (rc < 0)
+		return rc;
+	thaw_record_bind(record, 0, &query, item);
+	rc = thaw_query_run(&query, err);
+	return rc < 0 ? rc : 0;
+}
+
+int thaw_qualifier_put(struct thaw_store *store, const char *sql, const struct thaw_record *record,
+		       const void *item, int64_t function_id, const char *qualifier,
+		       struct thaw_error *err)
+{
+	cleanup_store_scope struct thaw_store_scope scope = THAW_STORE_SCOPE_NONE;
+
+	int rc = thaw_store_begin(&scope, store, err);
+	if (rc == 0)
+		rc = thaw_qualifier_check(store, function_id, qualifier, err);
+	if (rc == 0)
+		rc = qualifier_write(store, sql, record, item, err);
+	if (rc == 0)
+		rc = thaw_store_commit(&scope, err);
+	return rc;
+}
+
+int thaw_qualifier_list(struct thaw_store *store, const char *sql, const struct thaw_record *record,
+			int64_t function_id, const char *after, size_t limit, void **list,
+			size_t *count, struct thaw_error *err)
+{
+	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
+
+	int rc = thaw_query_begin_at(&query, store, sql, function_id, after, err);
+	if (rc == 0)
+		rc = thaw_query_limit(&query, limit, err);
+	return rc < 0 ? rc : thaw_record_list(record, &query, limit, list, count, err);
+}
+
 int thaw_qualifier_drop(struct thaw_store *store, int64_t function_id, const char *qualifier,
 			struct thaw_error *err)
 {
@@ -41,11 +83,9 @@ int thaw_qualifier_drop(struct thaw_store *store, int64_t function_id, const cha
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
 		cleanup_query struct thaw_query query = THAW_QUERY_NONE;
-		int rc = thaw_query_begin(&query, store, tables[i], err);
+		int rc = thaw_query_begin_at(&query, store, tables[i], function_id, qualifier, err);
 		if (rc < 0)
 			return rc;
-		thaw_query_int(&query, function_id);
-		thaw_query_text(&query, qualifier);
 		rc = thaw_query_run(&query, err);
 		if (rc < 0)
 			return rc;

@@ -36,6 +36,18 @@ int thaw_query_begin(struct thaw_query *query, struct thaw_store *store, const c
 	return 0;
 }
 
+int thaw_query_begin_at(struct thaw_query *query, struct thaw_store *store, const char *sql,
+			int64_t function_id, const char *qualifier, struct thaw_error *err)
+{
+	int rc = thaw_query_begin(query, store, sql, err);
+
+	if (rc < 0)
+		return rc;
+	thaw_query_int(query, function_id);
+	thaw_query_text(query, qualifier);
+	return 0;
+}
+
 void thaw_query_end(struct thaw_query *query)
 {
 	struct thaw_store *store = query->store;

@@ -29,6 +29,9 @@ struct thaw_query {
 
 int thaw_query_begin(struct thaw_query *query, struct thaw_store *store, const char *sql,
 		     struct thaw_error *err);
+/* As begin, with the key that most tables have bound to ?1 and ?2. */
+int thaw_query_begin_at(struct thaw_query *query, struct thaw_store *store, const char *sql,
+			int64_t function_id, const char *qualifier, struct thaw_error *err);
 void thaw_query_end(struct thaw_query *query);
 
 #define cleanup_query __attribute__((cleanup(thaw_query_end)))
@@ -111,6 +114,18 @@ int thaw_record_list(const struct thaw_record *record, struct thaw_query *query,
  * function has no such thing. */
 int thaw_qualifier_check(struct thaw_store *store, int64_t function_id, const char *qualifier,
 			 struct thaw_error *err);
+
+/* Writes a record of a table by function and qualifier, when the function has that qualifier: `sql`
+ * takes the record's columns. -ENOENT as above. */
+int thaw_qualifier_put(struct thaw_store *store, const char *sql, const struct thaw_record *record,
+		       const void *item, int64_t function_id, const char *qualifier,
+		       struct thaw_error *err);
+
+/* A page of such records of one function: `sql` takes the function, the qualifier before (NULL: the
+ * empty one comes first, so no text can be before it) and the number of rows. */
+int thaw_qualifier_list(struct thaw_store *store, const char *sql, const struct thaw_record *record,
+			int64_t function_id, const char *after, size_t limit, void **list,
+			size_t *count, struct thaw_error *err);
 
 /* Removes what hangs on a version or an alias that goes away. */
 int thaw_qualifier_drop(struct thaw_store *store, int64_t function_id, const char *qualifier,
