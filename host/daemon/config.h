@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What thawd is told: by its command line, and before that by a file of lines "name = value" ('#'
+ * begins a comment), whose names are those of the long options. docs/operations.md lists them.
+ */
+#ifndef THAW_HOST_DAEMON_CONFIG_H
+#define THAW_HOST_DAEMON_CONFIG_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct thaw_error;
+
+#define THAW_CONFIG_FILE "/etc/thaw/thawd.conf"
+
+/* Times in the unit of their names. */
+struct thaw_config {
+	char data[PATH_MAX];
+	char address[64];
+	uint16_t port;
+	char region[32];
+	bool no_auth;          /* loopback only */
+	bool unsigned_payload; /* from loopback only */
+	uint32_t concurrency;  /* of an account */
+	uint32_t scale_up;     /* new environments of a function in ten seconds */
+	uint64_t memory_mib;   /* for environments; 0: three quarters of the host's */
+	uint32_t idle_s;       /* an environment that is idle for so long goes */
+	uint32_t drain_s;      /* SIGTERM: what is under way may take so long */
+	uint32_t threads;      /* of the HTTP server */
+	uint32_t connections;
+	/* Asynchronous invocations: the contract's times, and what they are multiplied by. */
+	double retry_scale;
+	uint64_t log_file_bytes, log_function_bytes;
+	uint32_t log_retention_s;
+	char otlp[1024]; /* http://host:port/v1/traces; "": none */
+	char log_level[8];
+	bool log_json;
+};
+
+enum thaw_config_result {
+	THAW_CONFIG_RUN,
+	THAW_CONFIG_HELP,
+	THAW_CONFIG_VERSION,
+	THAW_CONFIG_COMMAND, /* words that are no options follow: argv[*rest] is the first */
+};
+
+/* Defaults, then the file, then the command line. Negative: -EINVAL with an error that names the
+ * option, the file and the line. */
+int thaw_config_read(struct thaw_config *config, int argc, char *argv[], int *rest,
+		     struct thaw_error *err);
+
+/* Lines for --help. */
+extern const char thaw_config_help[];
+
+#endif

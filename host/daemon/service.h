@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * thawd as a whole: its parts, and the order in which they start and stop.
+ *
+ *	store, keyring     what is remembered, and the key to its secrets
+ *	keys               access keys in memory: who sent this request?
+ *	targets            functions as the pool knows them, resolved from names
+ *	pool               execution environments (worker.h says what one is)
+ *	snapshots          makes the snapshots of published versions
+ *	queue              asynchronous events
+ *	logs, metrics      what functions print, what all of it came to
+ *	works              threads for what takes long: unpacking archives, waiting for disks
+ *	server, control    the public API, and the socket for the host's own administrator
+ *
+ * Parts know the service, and each other through it. All of it is set before the first thread
+ * starts, and stays until the last has ended.
+ */
+#ifndef THAW_HOST_DAEMON_SERVICE_H
+#define THAW_HOST_DAEMON_SERVICE_H
+
+#include "host/api/http.h"
+#include "host/api/route.h"
+#include "host/daemon/config.h"
+#include "host/host.h"
+#include "host/pool.h"
+
+struct thaw_control;
+struct thaw_keyring;
+struct thaw_keys;
+struct thaw_logs;
+struct thaw_metrics;
+struct thaw_queue;
+struct thaw_snapshots;
+struct thaw_store;
+struct thaw_targets;
+struct thaw_works;
+
+struct thaw_service {
+	const struct thaw_config *config;
+	struct thaw_host host;
+	struct thaw_store *store;
+	struct thaw_keyring *keyring;
+	struct thaw_keys *keys;
+	struct thaw_logs *logs;
+	struct thaw_metrics *metrics;
+	struct thaw_targets *targets;
+	struct thaw_pool *pool;
+	struct thaw_snapshots *snapshots;
+	struct thaw_queue *queue;
+	struct thaw_works *works;
+	struct thaw_router router;
+	struct thaw_http_server *server;
+	struct thaw_control *control;
+	char no_auth_account[13]; /* with --no-auth: whose requests all are */
+};
+
+/* Everything, in order; on failure everything that was started is stopped again. */
+int thaw_service_start(struct thaw_service *service, const struct thaw_config *config,
+		       struct thaw_error *err);
+
+/* Takes no more requests, lets those under way end within the configuration's grace, and stops. */
+void thaw_service_stop(struct thaw_service *service);
+
+#endif
