@@ -22,6 +22,12 @@ struct thaw_digest {
 	EVP_MD_CTX *context;
 };
 
+bool thaw_digest_valid(const char *text)
+{
+	return strspn(text, "0123456789abcdef") == THAW_DIGEST_TEXT - 1 &&
+	       !text[THAW_DIGEST_TEXT - 1];
+}
+
 struct thaw_digest *thaw_digest_new(void)
 {
 	struct thaw_digest *digest = calloc(1, sizeof(*digest));
@@ -171,12 +177,6 @@ int thaw_digest_sparse(int fd, char text[THAW_DIGEST_TEXT], struct thaw_error *e
 	return digest_compute(fd, true, text, err);
 }
 
-static int digest_text_valid(const char *text)
-{
-	return strlen(text) == THAW_DIGEST_TEXT - 1 &&
-	       strspn(text, "0123456789abcdef") == THAW_DIGEST_TEXT - 1;
-}
-
 static int digest_cached(const struct thaw_state *state, int fd, bool sparse,
 			 char text[THAW_DIGEST_TEXT], struct thaw_error *err)
 {
@@ -194,7 +194,7 @@ static int digest_cached(const struct thaw_state *state, int fd, bool sparse,
 	ssize_t n = readlinkat(state->digests, name, text, THAW_DIGEST_TEXT);
 	if (n == THAW_DIGEST_TEXT - 1) {
 		text[n] = 0;
-		if (digest_text_valid(text))
+		if (thaw_digest_valid(text))
 			return 0;
 	}
 	int rc = digest_compute(fd, sparse, text, err);
