@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "host/archive.h"
 #include "host/code.h"
 #include "host/host.h"
 #include "host/tmp_drive.h"
@@ -22,8 +23,15 @@ int thaw_cold_renew_tmp(struct thaw_cold *cold, const struct thaw_host *host,
 static int cold_make(struct thaw_cold *cold, const struct thaw_host *host,
 		     const struct thaw_cold_code *code, struct thaw_error *err)
 {
-	return thaw_code_drive(&host->state, code->path, &cold->machine.code, cold->code_digest,
-			       err);
+	struct thaw_unpack unpack = THAW_UNPACK_WHOLE; /* for all of them */
+
+	int rc = thaw_code_drive_paths(&host->state, &code->path, 1, &unpack, &cold->machine.code,
+				       cold->code_digest, err);
+	if (rc == 0 && code->layer_count > 0)
+		rc = thaw_code_drive_paths(&host->state, code->layer_paths, code->layer_count,
+					   &unpack, &cold->machine.layers, cold->layers_digest,
+					   err);
+	return rc;
 }
 
 static int cold_take(int from, const char *digest, int *fd, char text[THAW_DIGEST_TEXT],
