@@ -28,7 +28,7 @@ static const char help[] =
 static int run(struct tool *tool, const struct function_options *options, struct thaw_host *host,
 	       const uint8_t *event, size_t size)
 {
-	const struct thaw_cold_code code_paths = {.path = options->code};
+	const struct thaw_cold_code code_paths = function_options_code(options);
 	struct thaw_cold cold = THAW_COLD_NONE;
 	struct thaw_environment environment;
 	struct thaw_error err = {0};
