@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The state directory: what is half-made, what is published, code drives, copies with holes. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -172,6 +173,52 @@ static void test_digest(void **opaque)
 	write_file(state->root, "f", "abcd");
 	assert_int_equal(thaw_digest_file_cached(state, fd, second, NULL), 0);
 	assert_string_not_equal(first, second);
+}
+
+static unsigned int count_names(int dir)
+{
+	DIR *stream = fdopendir(openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	unsigned int count = 0;
+
+	assert_non_null(stream);
+	for (struct dirent *entry; (entry = readdir(stream));)
+		count += entry->d_name[0] != '.';
+	closedir(stream);
+	return count;
+}
+
+/* One note a file, however often it changes; and it is used. */
+static void test_digest_notes(void **opaque)
+{
+	struct thaw_state *state = *opaque;
+	char text[THAW_DIGEST_TEXT], link[8], note[256], name[64];
+	struct stat st;
+
+	write_file(state->root, "f", "abc");
+	cleanup_close int fd = openat(state->root, "f", O_RDONLY | O_CLOEXEC);
+	for (int i = 0; i < 5; i++) {
+		snprintf(link, sizeof(link), "f%d", i);
+		assert_int_equal(linkat(state->root, "f", state->root, link, 0), 0);
+		assert_int_equal(thaw_digest_file_cached(state, fd, text, NULL), 0);
+		assert_int_equal(text[0], 'b');
+	}
+	assert_int_equal(count_names(state->digests), 1);
+	assert_int_equal(thaw_digest_sparse_cached(state, fd, text, NULL), 0);
+	assert_int_equal(count_names(state->digests), 2);
+	/* A note that says otherwise is believed; one that is damaged is not. */
+	assert_int_equal(fstat(fd, &st), 0);
+	snprintf(name, sizeof(name), "%llx-%llx", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
+	ssize_t size = readlinkat(state->digests, name, note, sizeof(note) - 1);
+	assert_true(size > 64);
+	note[size] = 0;
+	for (const char *last = "0g"; *last; last++) {
+		note[size - 1] = *last;
+		assert_int_equal(unlinkat(state->digests, name, 0), 0);
+		assert_int_equal(symlinkat(note, state->digests, name), 0);
+		assert_int_equal(thaw_digest_file_cached(state, fd, text, NULL), 0);
+		assert_int_equal(text[63], *last == '0' ? '0' : 'd');
+	}
 }
 
 /* Remembered for the device it was found on, and for no other. */
@@ -462,6 +509,7 @@ int main(void)
 		T(test_remove_tree_follows_no_link),
 		T(test_copy_keeps_holes),
 		T(test_digest),
+		T(test_digest_notes),
 		T(test_digest_sparse),
 		T(test_kvm_kind),
 		T(test_code_is_named_by_content),
