@@ -191,7 +191,7 @@ static unsigned int count_names(int dir)
 static void test_digest_notes(void **opaque)
 {
 	struct thaw_state *state = *opaque;
-	char text[THAW_DIGEST_TEXT], link[8], note[256], name[64];
+	char text[THAW_DIGEST_TEXT], link[16], note[256], name[64];
 	struct stat st;
 
 	write_file(state->root, "f", "abc");
