@@ -422,7 +422,7 @@ static void test_code_of_folders(void **opaque)
 static void test_code_in_the_cache(void **opaque)
 {
 	struct thaw_state *state = *opaque;
-	char path[128], digest[2][THAW_DIGEST_TEXT], name[THAW_DIGEST_TEXT + 8], text[8] = "";
+	char path[128], digest[2][THAW_DIGEST_TEXT], name[THAW_DIGEST_TEXT + 8], text[16] = "";
 	char none[THAW_DIGEST_TEXT] = "";
 	char(*list)[THAW_DIGEST_TEXT];
 	struct thaw_error err = {0};
