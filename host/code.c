@@ -12,253 +12,16 @@
 #include <sys/stat.h>
 
 #include "host/archive.h"
+#include "host/code_tree.h"
 #include "host/state.h"
 #include "host/subprocess.h"
 #include "lib/error.h"
 #include "lib/fd.h"
 
-#define CODE_READ  (256u << 10)
-#define CODE_ALIGN (2u << 20)
-#define CODE_NAME  (THAW_DIGEST_TEXT + 8)
-#define CODE_TREE  "tree"
-
-/* A change of how drives are made changes their names. */
-#define CODE_FORMAT "thaw code drive 1"
-
-/* One walk over the folder: hashes it and, when `copy` is set, copies it in the same reading. */
-struct code_walk {
-	struct thaw_digest *digest;
-	bool copy;
-	uint64_t bytes;
-	unsigned int entries;
-	uint8_t *buffer;
-	char path[PATH_MAX]; /* of the entry at hand, below the folder: for errors and the hash */
-	size_t path_used;
-};
-
-static void code_add_number(struct code_walk *walk, uint64_t value)
-{
-	uint8_t raw[8];
-
-	for (int i = 0; i < 8; i++)
-		raw[i] = (uint8_t)(value >> (8 * i));
-	thaw_digest_add(walk->digest, raw, sizeof(raw));
-}
-
-static void code_add_entry(struct code_walk *walk, char kind, uint64_t size)
-{
-	thaw_digest_add(walk->digest, &kind, 1);
-	code_add_number(walk, walk->path_used);
-	thaw_digest_add(walk->digest, walk->path, walk->path_used);
-	code_add_number(walk, size);
-}
-
-static int code_error(struct code_walk *walk, int code, const char *what, struct thaw_error *err)
-{
-	return thaw_error_errno(err, code, "%s \"%s\"", what, walk->path);
-}
-
-static int code_file(struct code_walk *walk, int from_dir, int to_dir, const char *name,
-		     struct thaw_error *err)
-{
-	struct stat st;
-	cleanup_close int to = -1;
-
-	/* Nothing may block on a pipe that took the file's place. */
-	cleanup_close int from =
-		openat(from_dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-	if (from < 0 || fstat(from, &st) < 0)
-		return code_error(walk, errno, "reading", err);
-	if (!S_ISREG(st.st_mode))
-		return thaw_error_set(err, EINVAL, "\"%s\" changed while it was read", walk->path);
-	uint64_t size = (uint64_t)st.st_size;
-	if (size > THAW_CODE_SIZE_MAX - walk->bytes)
-		return thaw_error_set(err, EFBIG, "it is larger than the %d bytes allowed",
-				      THAW_CODE_SIZE_MAX);
-	walk->bytes += size;
-	bool executable = st.st_mode & 0111;
-	code_add_entry(walk, executable ? 'x' : 'f', size);
-	if (walk->copy) {
-		to = openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		if (to < 0 || fchmod(to, executable ? 0755 : 0644) < 0)
-			return code_error(walk, errno, "copying", err);
-	}
-	uint64_t done = 0;
-	while (done < size) {
-		size_t part = size - done < CODE_READ ? (size_t)(size - done) : CODE_READ;
-		int rc = thaw_read_full(from, walk->buffer, part);
-		if (rc == -ENODATA)
-			return thaw_error_set(err, EAGAIN, "\"%s\" changed while it was read",
-					      walk->path);
-		if (rc < 0)
-			return code_error(walk, -rc, "reading", err);
-		thaw_digest_add(walk->digest, walk->buffer, part);
-		rc = walk->copy ? thaw_write_full(to, walk->buffer, part) : 0;
-		if (rc < 0)
-			return code_error(walk, -rc, "copying", err);
-		done += part;
-	}
-	return 0;
-}
-
-static int code_link(struct code_walk *walk, int from_dir, int to_dir, const char *name,
-		     struct thaw_error *err)
-{
-	char target[PATH_MAX];
-
-	ssize_t n = readlinkat(from_dir, name, target, sizeof(target) - 1);
-	if (n < 0)
-		return code_error(walk, errno, "reading the link", err);
-	target[n] = 0;
-	code_add_entry(walk, 'l', (uint64_t)n);
-	thaw_digest_add(walk->digest, target, (size_t)n);
-	if (walk->copy && symlinkat(target, to_dir, name) < 0)
-		return code_error(walk, errno, "copying the link", err);
-	return 0;
-}
-
-static int code_folder(struct code_walk *walk, int from, int to, unsigned int depth,
-		       struct thaw_error *err);
-
-static int code_entry(struct code_walk *walk, int from, int to, const char *name,
-		      unsigned int depth, struct thaw_error *err)
-{
-	struct stat st;
-
-	if (++walk->entries > THAW_CODE_ENTRIES_MAX)
-		return thaw_error_set(err, EFBIG, "it has more than the %d entries allowed",
-				      THAW_CODE_ENTRIES_MAX);
-	if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return code_error(walk, errno, "looking at", err);
-	if (S_ISREG(st.st_mode))
-		return code_file(walk, from, to, name, err);
-	if (S_ISLNK(st.st_mode))
-		return code_link(walk, from, to, name, err);
-	if (!S_ISDIR(st.st_mode))
-		return thaw_error_set(err, EINVAL,
-				      "\"%s\" is a special file: code has only files, "
-				      "folders and links",
-				      walk->path);
-	code_add_entry(walk, 'd', 0);
-	cleanup_close int below =
-		openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (below < 0)
-		return code_error(walk, errno, "reading", err);
-	cleanup_close int made = -1;
-	if (walk->copy) {
-		if (mkdirat(to, name, 0755) < 0 || fchmodat(to, name, 0755, 0) < 0)
-			return code_error(walk, errno, "copying", err);
-		made = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (made < 0)
-			return code_error(walk, errno, "copying", err);
-	}
-	return code_folder(walk, below, made, depth + 1, err);
-}
-
-static int name_order(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static void names_free(char **names, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		free(names[i]);
-	free(names);
-}
-
-/* The names in a folder, sorted by their bytes: readdir's order is the file system's whim. */
-static int code_names(int dir, char ***names, size_t *count)
-{
-	cleanup_close int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *stream = again >= 0 ? fdopendir(again) : NULL;
-	char **list = NULL;
-	size_t used = 0;
-	int rc = 0;
-
-	if (!stream)
-		return -errno;
-	again = -1;
-	struct dirent *entry;
-	while (rc == 0 && (errno = 0, entry = readdir(stream))) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		if (used > THAW_CODE_ENTRIES_MAX)
-			break; /* the count at each entry says it */
-		if ((used & (used + 1)) == 0) {
-			char **more = realloc(list, (2 * used + 2) * sizeof(*list));
-			if (!more) {
-				rc = -ENOMEM;
-				break;
-			}
-			list = more;
-		}
-		list[used] = strdup(entry->d_name);
-		if (!list[used])
-			rc = -ENOMEM;
-		else
-			used++;
-	}
-	if (rc == 0 && errno)
-		rc = -errno;
-	closedir(stream);
-	if (rc < 0) {
-		names_free(list, used);
-		return rc;
-	}
-	if (used)
-		qsort(list, used, sizeof(*list), name_order);
-	*names = list;
-	*count = used;
-	return 0;
-}
-
-static int code_folder(struct code_walk *walk, int from, int to, unsigned int depth,
-		       struct thaw_error *err)
-{
-	size_t base = walk->path_used;
-	char **names = NULL;
-	size_t count = 0;
-
-	if (depth > THAW_CODE_DEPTH_MAX)
-		return thaw_error_set(err, EFBIG, "\"%s\" is nested deeper than %d folders",
-				      walk->path, THAW_CODE_DEPTH_MAX);
-	int rc = code_names(from, &names, &count);
-	if (rc < 0)
-		return code_error(walk, -rc, "reading the folder", err);
-	for (size_t i = 0; rc == 0 && i < count; i++) {
-		int n = snprintf(walk->path + base, sizeof(walk->path) - base, "%s%s",
-				 base ? "/" : "", names[i]);
-		if (n < 0 || (size_t)n >= sizeof(walk->path) - base) {
-			rc = thaw_error_set(err, ENAMETOOLONG, "a path in it is too long");
-			break;
-		}
-		walk->path_used = base + (size_t)n;
-		rc = code_entry(walk, from, to, names[i], depth, err);
-	}
-	names_free(names, count);
-	walk->path_used = base;
-	walk->path[base] = 0;
-	return rc;
-}
-
-/* Hashes the folder; copies it to `to` unless that is -1. */
-static int code_read(int from, int to, char digest[THAW_DIGEST_TEXT], struct thaw_error *err)
-{
-	struct code_walk walk = {.copy = to >= 0};
-
-	walk.digest = thaw_digest_new();
-	walk.buffer = malloc(CODE_READ);
-	int rc = walk.digest && walk.buffer ? 0 : thaw_error_errno(err, ENOMEM, "reading code");
-	if (rc == 0) {
-		thaw_digest_add(walk.digest, CODE_FORMAT, sizeof(CODE_FORMAT));
-		rc = code_folder(&walk, from, to, 0, err);
-	}
-	if (walk.digest)
-		thaw_digest_finish(walk.digest, rc == 0 ? digest : NULL);
-	free(walk.buffer);
-	return rc;
-}
+#define CODE_ALIGN  (2u << 20)
+#define CODE_NAME   (THAW_DIGEST_TEXT + 8)
+#define CODE_TREE   "tree"
+#define CODE_SUFFIX ".erofs"
 
 static int code_pad(int dir, const char *name, struct thaw_error *err)
 {
@@ -275,17 +38,23 @@ static int code_pad(int dir, const char *name, struct thaw_error *err)
 
 static void code_name(const char *digest, char name[CODE_NAME])
 {
-	snprintf(name, CODE_NAME, "%s.erofs", digest);
+	snprintf(name, CODE_NAME, "%s" CODE_SUFFIX, digest);
 }
 
 /* A descriptor, or -errno. */
-static int code_open(const struct thaw_state *state, const char *digest)
+static int code_find(const struct thaw_state *state, const char *digest)
 {
 	char name[CODE_NAME];
+	struct stat st;
 
 	code_name(digest, name);
-	int fd = openat(state->code, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	return fd < 0 ? -errno : fd;
+	cleanup_close int fd = openat(state->code, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	/* As code_pad leaves them. */
+	if (!S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size % CODE_ALIGN != 0)
+		return -EBADMSG;
+	return thaw_fd_take(&fd);
 }
 
 /* A workdir with an empty folder "tree" in it, open as *tree. */
@@ -330,33 +99,50 @@ static int code_make(const struct thaw_workdir *work, const char *digest, int *f
 		rc = code_pad(work->fd, "drive", err);
 	if (rc < 0)
 		return rc;
+	/* Opened first: whoever empties the cache may be at it. */
+	cleanup_close int made = openat(work->fd, "drive", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (made < 0)
+		return thaw_error_errno(err, errno, "opening the drive made of the code");
 	code_name(digest, name);
 	if (renameat(work->fd, "drive", work->state->code, name) < 0)
 		return thaw_error_errno(err, errno, "keeping the drive made of the code");
-	*fd = code_open(work->state, digest);
-	if (*fd < 0)
-		return thaw_error_errno(err, -*fd, "opening the drive made of the code");
+	*fd = thaw_fd_take(&made);
 	return 0;
 }
 
-static int code_drive_folder(const struct thaw_state *state, int from, int *fd,
-			     char digest[THAW_DIGEST_TEXT], struct thaw_error *err)
+/* Finds or makes the drive of the workdir's tree. */
+static int code_drive_tree(const struct thaw_workdir *work, int tree, int *fd,
+			   char digest[THAW_DIGEST_TEXT], struct thaw_error *err)
 {
-	char again[THAW_DIGEST_TEXT];
+	struct thaw_unpack whole = THAW_UNPACK_WHOLE;
+
+	int rc = thaw_code_tree_read(tree, -1, &whole, digest, err);
+	if (rc < 0)
+		return rc;
+	*fd = code_find(work->state, digest);
+	return *fd < 0 ? code_make(work, digest, fd, err) : 0;
+}
+
+/* A folder alone is only copied when there is no drive of it yet. */
+static int code_drive_folder(const struct thaw_state *state, int from, struct thaw_unpack *unpack,
+			     int *fd, char digest[THAW_DIGEST_TEXT], struct thaw_error *err)
+{
+	struct thaw_unpack again = *unpack;
+	char copied[THAW_DIGEST_TEXT];
 	struct thaw_workdir work;
 	cleanup_close int tree = -1;
 
-	int rc = code_read(from, -1, digest, err);
+	int rc = thaw_code_tree_read(from, -1, unpack, digest, err);
 	if (rc < 0)
 		return rc;
-	*fd = code_open(state, digest);
+	*fd = code_find(state, digest);
 	if (*fd >= 0)
 		return 0;
 	rc = code_workdir(&work, state, &tree, err);
 	if (rc < 0)
 		return rc;
-	rc = code_read(from, tree, again, err);
-	if (rc == 0 && strcmp(digest, again) != 0)
+	rc = thaw_code_tree_read(from, tree, &again, copied, err);
+	if (rc == 0 && strcmp(digest, copied) != 0)
 		rc = thaw_error_set(err, EAGAIN, "it changed while it was read");
 	if (rc == 0)
 		rc = code_make(&work, digest, fd, err);
@@ -385,12 +171,77 @@ int thaw_code_drive_archives(const struct thaw_state *state, const struct thaw_a
 	if (rc == 0) {
 		/* What comes now is none of the archives' doing. */
 		unpack->fault = THAW_ARCHIVE_HOST;
-		rc = code_read(tree, -1, digest, err);
+		rc = code_drive_tree(&work, tree, fd, digest, err);
 	}
+	thaw_workdir_drop(&work);
+	return rc;
+}
+
+/* Opens a folder or a file, and says which. */
+static int code_source(const char *path, int *fd, bool *folder, struct thaw_error *err)
+{
+	struct stat st;
+
+	/* Nothing may block on a pipe. */
+	cleanup_close int from = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (from < 0 || fstat(from, &st) < 0)
+		return thaw_error_errno(err, errno, "the code \"%s\"", path);
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return thaw_error_set(err, ENOTDIR,
+				      "the code \"%s\": it is neither a folder nor a ZIP file",
+				      path);
+	*folder = S_ISDIR(st.st_mode);
+	*fd = thaw_fd_take(&from);
+	return 0;
+}
+
+/* Lays one source over what is in `tree`. */
+static int code_lay(const char *path, int tree, struct thaw_unpack *unpack, struct thaw_error *err)
+{
+	struct thaw_archive archive = {.fd = -1};
+	char unused[THAW_DIGEST_TEXT];
+	cleanup_close int from = -1;
+	bool folder;
+
+	int rc = code_source(path, &from, &folder, err);
+	if (rc < 0)
+		return rc;
+	archive.fd = from;
+	rc = folder ? thaw_code_tree_read(from, tree, unpack, unused, err)
+		    : thaw_archive_unpack(&archive, tree, unpack, err);
+	if (rc < 0)
+		thaw_error_wrap(err, "the code \"%s\"", path);
+	return rc;
+}
+
+int thaw_code_drive_paths(const struct thaw_state *state, const char *const *paths, size_t count,
+			  struct thaw_unpack *unpack, int *fd, char digest[THAW_DIGEST_TEXT],
+			  struct thaw_error *err)
+{
+	struct thaw_workdir work;
+	cleanup_close int tree = -1, from = -1;
+	bool folder = false;
+
+	unpack->fault = THAW_ARCHIVE_HOST;
+	if (count == 0)
+		return thaw_error_set(err, EINVAL, "there is no code");
+	int rc = count == 1 ? code_source(paths[0], &from, &folder, err) : 0;
+	if (rc < 0)
+		return rc;
+	if (folder) {
+		rc = code_drive_folder(state, from, unpack, fd, digest, err);
+		if (rc < 0)
+			thaw_error_wrap(err, "the code \"%s\"", paths[0]);
+		return rc;
+	}
+	rc = code_workdir(&work, state, &tree, err);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		rc = code_lay(paths[i], tree, unpack, err);
 	if (rc == 0) {
-		*fd = code_open(state, digest);
-		if (*fd < 0)
-			rc = code_make(&work, digest, fd, err);
+		unpack->fault = THAW_ARCHIVE_HOST;
+		rc = code_drive_tree(&work, tree, fd, digest, err);
 	}
 	thaw_workdir_drop(&work);
 	return rc;
@@ -400,20 +251,89 @@ int thaw_code_drive(const struct thaw_state *state, const char *path, int *fd,
 		    char digest[THAW_DIGEST_TEXT], struct thaw_error *err)
 {
 	struct thaw_unpack unpack = THAW_UNPACK_WHOLE;
-	struct stat st;
-	int rc;
 
-	/* Nothing may block on a pipe. */
-	cleanup_close int from = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (from < 0 || fstat(from, &st) < 0)
-		return thaw_error_errno(err, errno, "the code \"%s\"", path);
-	if (S_ISDIR(st.st_mode)) {
-		rc = code_drive_folder(state, from, fd, digest, err);
-	} else if (S_ISREG(st.st_mode)) {
-		struct thaw_archive archive = {.fd = from};
-		rc = thaw_code_drive_archives(state, &archive, 1, &unpack, fd, digest, err);
-	} else {
-		rc = thaw_error_set(err, ENOTDIR, "it is neither a folder nor a ZIP file");
+	return thaw_code_drive_paths(state, &path, 1, &unpack, fd, digest, err);
+}
+
+/* --- the cache --- */
+
+static int code_check_name(const char *digest, struct thaw_error *err)
+{
+	if (thaw_digest_valid(digest))
+		return 0;
+	return thaw_error_set(err, EINVAL, "\"%s\" is not the name of a drive", digest);
+}
+
+int thaw_code_open(const struct thaw_state *state, const char *digest, int *fd,
+		   struct thaw_error *err)
+{
+	int rc = code_check_name(digest, err);
+
+	if (rc < 0)
+		return rc;
+	*fd = code_find(state, digest);
+	return *fd < 0 ? thaw_error_errno(err, -*fd, "opening the code's drive %s", digest) : 0;
+}
+
+int thaw_code_remove(const struct thaw_state *state, const char *digest, struct thaw_error *err)
+{
+	char name[CODE_NAME];
+
+	int rc = code_check_name(digest, err);
+	if (rc < 0)
+		return rc;
+	code_name(digest, name);
+	if (unlinkat(state->code, name, 0) < 0)
+		return thaw_error_errno(err, errno, "removing the code's drive %s", digest);
+	return 0;
+}
+
+static int digest_order(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+int thaw_code_list(const struct thaw_state *state, char (**digests)[THAW_DIGEST_TEXT],
+		   size_t *count, struct thaw_error *err)
+{
+	const size_t size = THAW_DIGEST_TEXT - 1;
+	char(*list)[THAW_DIGEST_TEXT] = NULL;
+	char digest[THAW_DIGEST_TEXT] = "";
+	size_t used = 0, room = 0;
+	struct dirent *entry;
+
+	cleanup_close int fd = openat(state->code, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!stream)
+		return thaw_error_errno(err, errno, "listing the drives of code");
+	fd = -1;
+	while ((errno = 0, entry = readdir(stream))) {
+		if (strlen(entry->d_name) != size + strlen(CODE_SUFFIX) ||
+		    strcmp(entry->d_name + size, CODE_SUFFIX) != 0)
+			continue;
+		memcpy(digest, entry->d_name, size);
+		if (!thaw_digest_valid(digest))
+			continue;
+		if (used == room) {
+			room = 2 * room + 16;
+			void *more = realloc(list, room * sizeof(*list));
+			if (!more) {
+				errno = ENOMEM;
+				break;
+			}
+			list = more;
+		}
+		strcpy(list[used++], digest);
 	}
-	return rc < 0 ? thaw_error_wrap(err, "the code \"%s\"", path) : 0;
+	int code = errno;
+	closedir(stream);
+	if (code) {
+		free(list);
+		return thaw_error_errno(err, code, "listing the drives of code");
+	}
+	if (used)
+		qsort(list, used, sizeof(*list), digest_order);
+	*digests = list;
+	*count = used;
+	return 0;
 }

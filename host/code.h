@@ -33,6 +33,12 @@ struct thaw_unpack;
 int thaw_code_drive(const struct thaw_state *state, const char *path, int *fd,
 		    char digest[THAW_DIGEST_TEXT], struct thaw_error *err);
 
+/* As thaw_code_drive, of `count` folders and ZIP files (at least one) laid over one another in
+ * order. What they take of the limit comes off `unpack`: see below. */
+int thaw_code_drive_paths(const struct thaw_state *state, const char *const *paths, size_t count,
+			  struct thaw_unpack *unpack, int *fd, char digest[THAW_DIGEST_TEXT],
+			  struct thaw_error *err);
+
 /*
  * As thaw_code_drive, of `count` archives (at least one) unpacked in order into one folder: one
  * for a function's code; a function's layers together, where later ones lie over earlier ones.
@@ -45,5 +51,17 @@ int thaw_code_drive(const struct thaw_state *state, const char *path, int *fd,
 int thaw_code_drive_archives(const struct thaw_state *state, const struct thaw_archive *archives,
 			     size_t count, struct thaw_unpack *unpack, int *fd,
 			     char digest[THAW_DIGEST_TEXT], struct thaw_error *err);
+
+/* Opens (read-only) a drive that was made before. -ENOENT: it is gone and is to be made again;
+ * -EINVAL: `digest` is none; -EBADMSG: the file is not a drive. */
+int thaw_code_open(const struct thaw_state *state, const char *digest, int *fd,
+		   struct thaw_error *err);
+
+/* Takes a drive out of the cache. MicroVMs and snapshots that have it go on. -ENOENT, -EINVAL. */
+int thaw_code_remove(const struct thaw_state *state, const char *digest, struct thaw_error *err);
+
+/* What is in the cache, sorted; the caller frees *digests (one block; may be NULL for none). */
+int thaw_code_list(const struct thaw_state *state, char (**digests)[THAW_DIGEST_TEXT],
+		   size_t *count, struct thaw_error *err);
 
 #endif

@@ -22,6 +22,12 @@ struct thaw_digest {
 	EVP_MD_CTX *context;
 };
 
+bool thaw_digest_valid(const char *text)
+{
+	return strspn(text, "0123456789abcdef") == THAW_DIGEST_TEXT - 1 &&
+	       !text[THAW_DIGEST_TEXT - 1];
+}
+
 struct thaw_digest *thaw_digest_new(void)
 {
 	struct thaw_digest *digest = calloc(1, sizeof(*digest));
@@ -171,31 +177,39 @@ int thaw_digest_sparse(int fd, char text[THAW_DIGEST_TEXT], struct thaw_error *e
 	return digest_compute(fd, true, text, err);
 }
 
-static int digest_text_valid(const char *text)
+/* A file has one note, whatever becomes of it: a link more or less to a drive changes its ctime,
+ * and there may be very many. Its name is where the file is, its text which state of it was read.
+ */
+#define NOTE_NAME  64
+#define NOTE_STATE 128
+
+static void digest_note(const struct stat *st, bool sparse, char name[NOTE_NAME],
+			char text[NOTE_STATE])
 {
-	return strlen(text) == THAW_DIGEST_TEXT - 1 &&
-	       strspn(text, "0123456789abcdef") == THAW_DIGEST_TEXT - 1;
+	snprintf(name, NOTE_NAME, "%s%llx-%llx", sparse ? "s-" : "", (unsigned long long)st->st_dev,
+		 (unsigned long long)st->st_ino);
+	snprintf(text, NOTE_STATE, "%llx-%llx.%09lx-%llx.%09lx ", (unsigned long long)st->st_size,
+		 (unsigned long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
+		 (unsigned long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
 }
 
 static int digest_cached(const struct thaw_state *state, int fd, bool sparse,
 			 char text[THAW_DIGEST_TEXT], struct thaw_error *err)
 {
 	struct stat st;
-	char name[160];
+	char name[NOTE_NAME], wanted[NOTE_STATE], note[NOTE_STATE + THAW_DIGEST_TEXT];
 
 	if (fstat(fd, &st) < 0)
 		return thaw_error_errno(err, errno, "looking at a file");
-	snprintf(name, sizeof(name), "%s%llx-%llx-%llx-%llx.%09lx-%llx.%09lx", sparse ? "s-" : "",
-		 (unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
-		 (unsigned long long)st.st_size, (unsigned long long)st.st_mtim.tv_sec,
-		 st.st_mtim.tv_nsec, (unsigned long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
+	digest_note(&st, sparse, name, wanted);
+	size_t used = strlen(wanted);
 
 	/* A symbolic link holds its text in its inode, and is made and read in one call. */
-	ssize_t n = readlinkat(state->digests, name, text, THAW_DIGEST_TEXT);
-	if (n == THAW_DIGEST_TEXT - 1) {
-		text[n] = 0;
-		if (digest_text_valid(text))
-			return 0;
+	ssize_t n = readlinkat(state->digests, name, note, sizeof(note) - 1);
+	note[n > 0 ? n : 0] = 0;
+	if (strncmp(note, wanted, used) == 0 && thaw_digest_valid(note + used)) {
+		strcpy(text, note + used);
+		return 0;
 	}
 	int rc = digest_compute(fd, sparse, text, err);
 	if (rc < 0)
@@ -203,8 +217,12 @@ static int digest_cached(const struct thaw_state *state, int fd, bool sparse,
 	/* The file may have changed while it was read: then the note would be false. */
 	struct stat after;
 	if (fstat(fd, &after) == 0 && after.st_mtim.tv_sec == st.st_mtim.tv_sec &&
-	    after.st_mtim.tv_nsec == st.st_mtim.tv_nsec && after.st_size == st.st_size)
-		(void)!symlinkat(text, state->digests, name); /* only a cache */
+	    after.st_mtim.tv_nsec == st.st_mtim.tv_nsec && after.st_size == st.st_size) {
+		/* Only a cache: it does not matter who wins, nor whether it works. */
+		snprintf(note, sizeof(note), "%s%s", wanted, text);
+		(void)!unlinkat(state->digests, name, 0);
+		(void)!symlinkat(note, state->digests, name);
+	}
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #ifndef THAW_HOST_DIGEST_H
 #define THAW_HOST_DIGEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,9 @@ struct thaw_state;
 
 #define THAW_DIGEST_TEXT   65 /* 64 hexadecimal digits and a 0 */
 #define THAW_DIGEST_BASE64 45 /* 44 characters and a 0 */
+
+/* 64 hexadecimal digits in lower case, and no more. */
+bool thaw_digest_valid(const char *text);
 
 struct thaw_digest; /* one under way */
 

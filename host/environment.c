@@ -123,9 +123,20 @@ static int environment_send_create(struct thaw_environment *environment,
 	Thaw__Vmm__Request request = THAW__VMM__REQUEST__INIT;
 	Thaw__Vmm__Create create = THAW__VMM__CREATE__INIT;
 	struct attachments fds = {.count = 0};
-	const int sources[] = {machine->root, machine->code, machine->tmp};
-	Thaw__Vmm__Drive drives[3];
-	Thaw__Vmm__Drive *list[3];
+	/* The guest's /dev/pmemN and /dev/vda, in this order. */
+	const struct {
+		int fd;
+		Thaw__Vmm__Drive__Kind kind;
+		bool writable;
+	} sources[] = {
+		{machine->root, THAW__VMM__DRIVE__KIND__PMEM, false},
+		{machine->code, THAW__VMM__DRIVE__KIND__PMEM, false},
+		{machine->layers, THAW__VMM__DRIVE__KIND__PMEM, false},
+		{machine->tmp, THAW__VMM__DRIVE__KIND__BLOCK, true},
+	};
+	const size_t source_count = sizeof(sources) / sizeof(sources[0]);
+	Thaw__Vmm__Drive drives[sizeof(sources) / sizeof(sources[0])];
+	Thaw__Vmm__Drive *list[sizeof(sources) / sizeof(sources[0])];
 
 	create.kvm_fd = environment_attach(&fds, environment->host->kvm);
 	create.vcpus = thaw_function_vcpus(environment->function);
@@ -137,14 +148,14 @@ static int environment_send_create(struct thaw_environment *environment,
 	create.rng = true;
 	create.serial_fd = environment_attach(&fds, machine->serial);
 	create.userfaultfd_fd = environment_attach(&fds, environment->host->userfaultfd);
-	for (size_t i = 0; i < 3; i++) {
-		if (sources[i] < 0)
+	for (size_t i = 0; i < source_count; i++) {
+		if (sources[i].fd < 0)
 			continue;
 		Thaw__Vmm__Drive *drive = &drives[create.n_drives];
 		thaw__vmm__drive__init(drive);
-		drive->kind = i < 2 ? THAW__VMM__DRIVE__KIND__PMEM : THAW__VMM__DRIVE__KIND__BLOCK;
-		drive->writable = i == 2;
-		drive->fd = environment_attach(&fds, sources[i]);
+		drive->kind = sources[i].kind;
+		drive->writable = sources[i].writable;
+		drive->fd = environment_attach(&fds, sources[i].fd);
 		list[create.n_drives++] = drive;
 	}
 	create.drives = list;

@@ -27,9 +27,10 @@ struct thaw_machine {
 	int kernel;    /* cold only */
 	int initramfs; /* cold only */
 	int root;      /* erofs images: pmem drives, in this order */
-	int code;
-	int tmp;    /* the writable drive behind /tmp */
-	int serial; /* where the console goes; -1: no console */
+	int code;      /* at /var/task */
+	int layers;    /* at /opt; -1: the function has none */
+	int tmp;       /* the writable drive behind /tmp */
+	int serial;    /* where the console goes; -1: no console */
 	Thaw__Vmm__CpuTemplate cpu_template;
 	bool snap_start;          /* cold: the runtime is to wait in restore/next after init */
 	uint32_t init_timeout_ms; /* cold; 0: Lambda's 10 s */
@@ -37,7 +38,8 @@ struct thaw_machine {
 
 #define THAW_MACHINE_NONE                                                                          \
 	{                                                                                          \
-		.kernel = -1, .initramfs = -1, .root = -1, .code = -1, .tmp = -1, .serial = -1     \
+		.kernel = -1, .initramfs = -1, .root = -1, .code = -1, .layers = -1, .tmp = -1,    \
+		.serial = -1                                                                       \
 	}
 
 /* A snapshot's files; -1: absent. */

@@ -108,6 +108,44 @@ static int environment_fill_function(const struct thaw_environment *environment,
 	return 0;
 }
 
+/* The drives as the guest finds them: its /dev/pmemN are numbered without gaps. Texts live in the
+ * caller's frame. */
+#define MOUNTS_MAX 3
+struct mount_texts {
+	char device[MOUNTS_MAX][16];
+	Thaw__Agent__Mount mounts[MOUNTS_MAX];
+	Thaw__Agent__Mount *list[MOUNTS_MAX];
+};
+
+static void environment_fill_mounts(const struct thaw_machine *machine, struct mount_texts *texts,
+				    Thaw__Agent__Configure *configure)
+{
+	const struct {
+		int drive;
+		const char *target;
+	} places[MOUNTS_MAX] = {
+		{machine->root, "/"},
+		{machine->code, "/var/task"},
+		{machine->layers, "/opt"},
+	};
+	size_t count = 0;
+
+	for (size_t i = 0; i < MOUNTS_MAX; i++) {
+		if (places[i].drive < 0)
+			continue;
+		Thaw__Agent__Mount *mount = &texts->mounts[count];
+		thaw__agent__mount__init(mount);
+		snprintf(texts->device[count], sizeof(texts->device[count]), "/dev/pmem%zu", count);
+		mount->device = texts->device[count];
+		mount->target = (char *)places[i].target;
+		mount->type = (char *)"erofs";
+		mount->dax = true;
+		texts->list[count++] = mount;
+	}
+	configure->mounts = texts->list;
+	configure->n_mounts = count;
+}
+
 static int environment_configure(struct thaw_environment *environment,
 				 const struct thaw_machine *machine, struct thaw_error *err)
 {
@@ -115,12 +153,11 @@ static int environment_configure(struct thaw_environment *environment,
 	Thaw__Agent__Configure configure = THAW__AGENT__CONFIGURE__INIT;
 	Thaw__Agent__Function function = THAW__AGENT__FUNCTION__INIT;
 	Thaw__Agent__Tmp tmp = THAW__AGENT__TMP__INIT;
-	Thaw__Agent__Mount mounts[2] = {THAW__AGENT__MOUNT__INIT, THAW__AGENT__MOUNT__INIT};
-	Thaw__Agent__Mount *list[2] = {&mounts[0], &mounts[1]};
 	size_t count = environment->function->variable_count;
 	cleanup_free Thaw__Agent__Variable *storage = calloc(count + 1, sizeof(*storage));
 	cleanup_free Thaw__Agent__Variable **variables = calloc(count + 1, sizeof(*variables));
 	struct function_texts texts;
+	struct mount_texts mounts;
 	uint8_t entropy[ENVIRONMENT_ENTROPY];
 	uint32_t seq;
 
@@ -131,14 +168,7 @@ static int environment_configure(struct thaw_environment *environment,
 		rc = environment_random(entropy, sizeof(entropy), err);
 	if (rc < 0)
 		return rc;
-	mounts[0].device = (char *)"/dev/pmem0";
-	mounts[0].target = (char *)"/";
-	mounts[1].device = (char *)"/dev/pmem1";
-	mounts[1].target = (char *)"/var/task";
-	mounts[0].type = mounts[1].type = (char *)"erofs";
-	mounts[0].dax = mounts[1].dax = true;
-	configure.mounts = list;
-	configure.n_mounts = machine->code >= 0 ? 2 : 1;
+	environment_fill_mounts(machine, &mounts, &configure);
 	tmp.device = (char *)(machine->tmp >= 0 ? "/dev/vda" : "");
 	tmp.size_mib = environment->function->ephemeral_mib;
 	configure.tmp = &tmp;

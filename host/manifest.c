@@ -85,12 +85,14 @@ char *thaw_manifest_format(const struct thaw_manifest *m)
 	char *text = NULL;
 
 	json_t *root = json_pack(
-		"{s:i, s:s, s:s, s:s, s:o, s:I, s:b, s:{s:s, s:s}, s:{s:s}, s:{s:s}, s:{s:s}, "
+		"{s:i, s:s, s:s, s:s, s:o, s:I, s:b, s:{s:s, s:s}, s:{s:s, s:s}, s:{s:s}, s:{s:s}, "
+		"s:{s:s}, "
 		"s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:I, s:o}",
 		"format", THAW_MANIFEST_FORMAT, "name", m->name, "created", m->created, "thaw",
 		m->thaw, "function", format_function(&m->function), "cpu_template",
 		(json_int_t)m->cpu_template, "software_kvm", (int)m->software_kvm, "code", "sha256",
-		m->code_digest, "drive_sha256", m->code_drive_digest, "tmp", "drive_sha256",
+		m->code_digest, "drive_sha256", m->code_drive_digest, "layers", "sha256",
+		m->layers_digest, "drive_sha256", m->layers_drive_digest, "tmp", "drive_sha256",
 		m->tmp_drive_digest, "root", "sha256", m->root_digest, "kernel", "sha256",
 		m->kernel_digest, "files", "state", (json_int_t)m->state_size, "index",
 		(json_int_t)m->index_size, "frames", (json_int_t)m->frames_size, "tmp",
@@ -108,10 +110,10 @@ char *thaw_manifest_format(const struct thaw_manifest *m)
 	return text;
 }
 
-static bool digest_valid(const char *text)
+/* Both of a drive, or neither. */
+static bool layers_valid(const char *layers, const char *drive)
 {
-	return strlen(text) == THAW_DIGEST_TEXT - 1 &&
-	       strspn(text, "0123456789abcdef") == THAW_DIGEST_TEXT - 1;
+	return (!*layers && !*drive) || (thaw_digest_valid(layers) && thaw_digest_valid(drive));
 }
 
 static int parse_function(json_t *from, struct thaw_function *function, struct thaw_error *err)
@@ -172,8 +174,8 @@ static void parse_phases(json_t *from, struct thaw_phases *phases)
 
 static int parse_root(json_t *root, struct thaw_manifest *m, struct thaw_error *err)
 {
-	const char *name, *created, *thaw, *code, *code_drive, *tmp_drive, *image, *kernel,
-		*checksum;
+	const char *name, *created, *thaw, *code, *code_drive, *layers, *layers_drive, *tmp_drive,
+		*image, *kernel, *checksum;
 	json_int_t format, cpu_template, state, index, frames, tmp, pages, zero, count, init;
 	json_t *function, *phases;
 	json_error_t fault;
@@ -188,24 +190,26 @@ static int parse_root(json_t *root, struct thaw_manifest *m, struct thaw_error *
 				      (long long)format, THAW_MANIFEST_FORMAT);
 	if (json_unpack_ex(
 		    root, &fault, 0,
-		    "{s:s, s:s, s:s, s:o, s:I, s:b, s:{s:s, s:s}, s:{s:s}, s:{s:s}, s:{s:s}, "
+		    "{s:s, s:s, s:s, s:o, s:I, s:b, s:{s:s, s:s}, s:{s:s, s:s}, s:{s:s}, s:{s:s}, "
+		    "s:{s:s}, "
 		    "s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:I, s:o, s:s}",
 		    "name", &name, "created", &created, "thaw", &thaw, "function", &function,
 		    "cpu_template", &cpu_template, "software_kvm", &software, "code", "sha256",
-		    &code, "drive_sha256", &code_drive, "tmp", "drive_sha256", &tmp_drive, "root",
-		    "sha256", &image, "kernel", "sha256", &kernel, "files", "state", &state,
-		    "index", &index, "frames", &frames, "tmp", &tmp, "memory", "pages", &pages,
-		    "zero_pages", &zero, "frames", &count, "init_us", &init, "phases", &phases,
-		    "sha256", &checksum) < 0)
+		    &code, "drive_sha256", &code_drive, "layers", "sha256", &layers, "drive_sha256",
+		    &layers_drive, "tmp", "drive_sha256", &tmp_drive, "root", "sha256", &image,
+		    "kernel", "sha256", &kernel, "files", "state", &state, "index", &index,
+		    "frames", &frames, "tmp", &tmp, "memory", "pages", &pages, "zero_pages", &zero,
+		    "frames", &count, "init_us", &init, "phases", &phases, "sha256", &checksum) < 0)
 		return thaw_error_set(err, EBADMSG, "%s", fault.text);
 	if (manifest_checksum(root, wanted) < 0)
 		return thaw_error_errno(err, ENOMEM, "its checksum");
 	if (strcmp(wanted, checksum) != 0)
 		return thaw_error_set(err, EBADMSG, "its checksum does not match");
-	if (!digest_valid(code) || !digest_valid(code_drive) || !digest_valid(tmp_drive) ||
-	    !digest_valid(image) || !digest_valid(kernel) || cpu_template < 1 || cpu_template > 2 ||
-	    state < 0 || index < 0 || frames < 0 || tmp < 0 || pages < 0 || zero < 0 || count < 0 ||
-	    init < 0)
+	if (!thaw_digest_valid(code) || !thaw_digest_valid(code_drive) ||
+	    !layers_valid(layers, layers_drive) || !thaw_digest_valid(tmp_drive) ||
+	    !thaw_digest_valid(image) || !thaw_digest_valid(kernel) || cpu_template < 1 ||
+	    cpu_template > 2 || state < 0 || index < 0 || frames < 0 || tmp < 0 || pages < 0 ||
+	    zero < 0 || count < 0 || init < 0)
 		return thaw_error_set(err, EBADMSG, "a value is out of its range");
 	snprintf(m->name, sizeof(m->name), "%s", name);
 	snprintf(m->created, sizeof(m->created), "%s", created);
@@ -215,6 +219,8 @@ static int parse_root(json_t *root, struct thaw_manifest *m, struct thaw_error *
 	thaw_text_printable(m->thaw);
 	strcpy(m->code_digest, code);
 	strcpy(m->code_drive_digest, code_drive);
+	strcpy(m->layers_digest, layers);
+	strcpy(m->layers_drive_digest, layers_drive);
 	strcpy(m->tmp_drive_digest, tmp_drive);
 	strcpy(m->root_digest, image);
 	strcpy(m->kernel_digest, kernel);

@@ -13,7 +13,7 @@
 #include "host/function.h"
 #include "host/phases.h"
 
-#define THAW_MANIFEST_FORMAT 2
+#define THAW_MANIFEST_FORMAT 3
 
 struct thaw_manifest {
 	char name[THAW_FUNCTION_NAME_MAX + 1];
@@ -24,7 +24,10 @@ struct thaw_manifest {
 	bool software_kvm;
 	char code_digest[THAW_DIGEST_TEXT];       /* of the code */
 	char code_drive_digest[THAW_DIGEST_TEXT]; /* of the file code.erofs */
-	char tmp_drive_digest[THAW_DIGEST_TEXT];  /* of the file tmp.img: sparse */
+	/* Of the layers and of the file layers.erofs; both "" when the function has none. */
+	char layers_digest[THAW_DIGEST_TEXT];
+	char layers_drive_digest[THAW_DIGEST_TEXT];
+	char tmp_drive_digest[THAW_DIGEST_TEXT]; /* of the file tmp.img: sparse */
 	char root_digest[THAW_DIGEST_TEXT];
 	char kernel_digest[THAW_DIGEST_TEXT];
 	uint64_t state_size, index_size, frames_size, tmp_size;

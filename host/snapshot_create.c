@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "host/cold.h"
 #include "host/host.h"
 #include "host/snapshot_store.h"
 #include "host/tmp_drive.h"
@@ -73,7 +72,8 @@ static int create_boot(struct create *c, bool *function_failed, struct thaw_erro
 	c->cold.machine.serial = c->plan->serial;
 	c->cold.machine.cpu_template = c->plan->cpu_template;
 	c->cold.machine.snap_start = true;
-	c->cold.machine.init_timeout_ms = CREATE_INIT_TIMEOUT_MS;
+	c->cold.machine.init_timeout_ms =
+		c->plan->init_timeout_ms ? c->plan->init_timeout_ms : CREATE_INIT_TIMEOUT_MS;
 	environment->log = c->plan->log;
 	environment->log_context = c->plan->log_context;
 	create_progress(c, "booting");
@@ -130,18 +130,29 @@ static int create_save(struct create *c, struct thaw_error *err)
 
 /* The drive in the cache and the one in the snapshot are one file: a link costs nothing, and
  * the cache may be emptied at any time. */
-static int create_link_code(struct create *c, struct thaw_error *err)
+static int create_link(struct create *c, const char *digest, int drive, const char *name,
+		       struct thaw_error *err)
 {
-	char name[THAW_DIGEST_TEXT + 8];
+	char cached[THAW_DIGEST_TEXT + 8];
 
-	snprintf(name, sizeof(name), "%s.erofs", c->cold.code_digest);
-	if (linkat(c->host->state.code, name, c->work.fd, "code.erofs", 0) == 0)
+	snprintf(cached, sizeof(cached), "%s.erofs", digest);
+	if (linkat(c->host->state.code, cached, c->work.fd, name, 0) == 0)
 		return 0;
 	if (errno != ENOENT && errno != EMLINK)
 		return thaw_error_errno(err, errno, "keeping the code");
 	cleanup_close int fd = -1;
-	int rc = create_file(c, "code.erofs", &fd, err);
-	return rc < 0 ? rc : thaw_copy_sparse(c->cold.machine.code, fd, err);
+	int rc = create_file(c, name, &fd, err);
+	return rc < 0 ? rc : thaw_copy_sparse(drive, fd, err);
+}
+
+static int create_link_drives(struct create *c, struct thaw_error *err)
+{
+	const struct thaw_cold *cold = &c->cold;
+
+	int rc = create_link(c, cold->code_digest, cold->machine.code, "code.erofs", err);
+	if (rc == 0 && cold->machine.layers >= 0)
+		rc = create_link(c, cold->layers_digest, cold->machine.layers, "layers.erofs", err);
+	return rc;
 }
 
 static int create_manifest(struct create *c, struct thaw_error *err)
@@ -160,6 +171,7 @@ static int create_manifest(struct create *c, struct thaw_error *err)
 	m->init_us = c->environment.start_duration_us;
 	m->phases = c->environment.phases;
 	strcpy(m->code_digest, c->cold.code_digest);
+	strcpy(m->layers_digest, c->cold.layers_digest);
 	int rc = thaw_function_copy(&m->function, function, err);
 	if (rc == 0)
 		rc = thaw_digest_file_cached(&c->host->state, c->cold.machine.root, m->root_digest,
@@ -170,6 +182,9 @@ static int create_manifest(struct create *c, struct thaw_error *err)
 	if (rc == 0)
 		rc = thaw_digest_file_cached(&c->host->state, c->cold.machine.code,
 					     m->code_drive_digest, err);
+	if (rc == 0 && c->cold.machine.layers >= 0)
+		rc = thaw_digest_file_cached(&c->host->state, c->cold.machine.layers,
+					     m->layers_drive_digest, err);
 	if (rc == 0)
 		rc = thaw_digest_sparse(c->tmp, m->tmp_drive_digest, err);
 	if (rc == 0)
@@ -236,9 +251,13 @@ static int create_record(struct create *c, struct thaw_error *err)
 
 static int create_all(struct create *c, bool *function_failed, struct thaw_error *err)
 {
-	int rc = thaw_cold_open(&c->cold, c->host, c->plan->function, c->plan->code, -1,
+	int rc = thaw_cold_open(&c->cold, c->host, c->plan->function, &c->plan->code,
 				c->plan->kernel, err);
 
+	/* What clones have mapped is named in the manifest. */
+	if (rc == 0 &&
+	    (!*c->cold.code_digest || (c->cold.machine.layers >= 0 && !*c->cold.layers_digest)))
+		rc = thaw_error_set(err, EINVAL, "the drives of the code have no names");
 	if (rc == 0)
 		rc = create_boot(c, function_failed, err);
 	if (rc == 0)
@@ -246,7 +265,7 @@ static int create_all(struct create *c, bool *function_failed, struct thaw_error
 	if (rc == 0)
 		rc = create_save(c, err);
 	if (rc == 0)
-		rc = create_link_code(c, err);
+		rc = create_link_drives(c, err);
 	if (rc == 0)
 		rc = create_manifest(c, err);
 	/* The first machine's memory is not wanted beside its clone's. */
@@ -317,6 +336,7 @@ int thaw_snapshot_record_again(const struct thaw_host *host, struct thaw_snapsho
 		return rc;
 	machine.root = root;
 	machine.code = snapshot->code;
+	machine.layers = snapshot->layers;
 	machine.tmp = tmp;
 	machine.cpu_template = snapshot->manifest.cpu_template;
 	fd = openat(work.fd, "working_set", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

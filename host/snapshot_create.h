@@ -4,6 +4,7 @@
 #ifndef THAW_HOST_SNAPSHOT_CREATE_H
 #define THAW_HOST_SNAPSHOT_CREATE_H
 
+#include "host/cold.h"
 #include "host/environment.h"
 #include "host/manifest.h"
 
@@ -15,9 +16,10 @@ struct thaw_snapshot_plan {
 	bool force;    /* take the place of one of that name */
 	bool no_image; /* leave the raw image to the first restore */
 	const struct thaw_function *function;
-	const char *code;   /* a folder or a ZIP file */
-	const char *kernel; /* NULL: Thaw's own */
-	int serial;         /* -1: none */
+	struct thaw_cold_code code;
+	const char *kernel;       /* NULL: Thaw's own */
+	int serial;               /* -1: none */
+	uint32_t init_timeout_ms; /* 0: 120 s */
 	Thaw__Vmm__CpuTemplate cpu_template;
 	const uint8_t *event; /* JSON, or NULL: no working set is recorded */
 	size_t event_size;

@@ -64,19 +64,31 @@ static int snapshot_check_drives(const struct thaw_snapshot *snapshot,
 				 const struct thaw_state *state, struct thaw_error *err)
 {
 	const struct thaw_manifest *manifest = &snapshot->manifest;
-	char code[THAW_DIGEST_TEXT], tmp[THAW_DIGEST_TEXT];
+	const struct {
+		const char *name;
+		int fd;
+		bool sparse;
+		const char *wanted;
+	} drives[] = {
+		{"code.erofs", snapshot->code, false, manifest->code_drive_digest},
+		{"layers.erofs", snapshot->layers, false, manifest->layers_drive_digest},
+		{"tmp.img", snapshot->tmp, true, manifest->tmp_drive_digest},
+	};
+	char digest[THAW_DIGEST_TEXT];
 
-	int rc = thaw_digest_file_cached(state, snapshot->code, code, err);
-	if (rc == 0)
-		rc = thaw_digest_sparse_cached(state, snapshot->tmp, tmp, err);
-	if (rc < 0)
-		return rc;
-	if (strcmp(code, manifest->code_drive_digest) != 0)
-		return thaw_error_set(err, EBADMSG,
-				      "\"code.erofs\" is damaged: its checksum does not match");
-	if (strcmp(tmp, manifest->tmp_drive_digest) != 0)
-		return thaw_error_set(err, EBADMSG,
-				      "\"tmp.img\" is damaged: its checksum does not match");
+	for (size_t i = 0; i < sizeof(drives) / sizeof(drives[0]); i++) {
+		if (drives[i].fd < 0)
+			continue;
+		int rc = drives[i].sparse
+				 ? thaw_digest_sparse_cached(state, drives[i].fd, digest, err)
+				 : thaw_digest_file_cached(state, drives[i].fd, digest, err);
+		if (rc < 0)
+			return rc;
+		if (strcmp(digest, drives[i].wanted) != 0)
+			return thaw_error_set(err, EBADMSG,
+					      "\"%s\" is damaged: its checksum does not match",
+					      drives[i].name);
+	}
 	return 0;
 }
 
@@ -104,6 +116,8 @@ static int snapshot_read(struct thaw_snapshot *snapshot, const struct thaw_state
 	    (rc = snapshot_open_file(snapshot, "tmp.img", (int64_t)manifest->tmp_size,
 				     &snapshot->tmp, err)) < 0 ||
 	    (rc = snapshot_open_file(snapshot, "code.erofs", -1, &snapshot->code, err)) < 0 ||
+	    (*manifest->layers_drive_digest &&
+	     (rc = snapshot_open_file(snapshot, "layers.erofs", -1, &snapshot->layers, err)) < 0) ||
 	    (rc = snapshot_check_drives(snapshot, state, err)) < 0)
 		return rc;
 	if (faccessat(snapshot->dir, "working_set", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
@@ -116,7 +130,7 @@ int thaw_snapshot_open(const struct thaw_state *state, const char *name,
 		       struct thaw_snapshot *snapshot, struct thaw_error *err)
 {
 	*snapshot = (struct thaw_snapshot){
-		.files = THAW_SNAPSHOT_FILES_NONE, .dir = -1, .code = -1, .tmp = -1};
+		.files = THAW_SNAPSHOT_FILES_NONE, .dir = -1, .code = -1, .layers = -1, .tmp = -1};
 	thaw_manifest_init(&snapshot->manifest);
 	int rc = thaw_snapshot_check_name(name, err);
 	if (rc < 0)
@@ -146,9 +160,10 @@ void thaw_snapshot_close(struct thaw_snapshot *snapshot)
 	thaw_cleanup_close(&snapshot->files.working_set);
 	thaw_cleanup_close(&snapshot->dir);
 	thaw_cleanup_close(&snapshot->code);
+	thaw_cleanup_close(&snapshot->layers);
 	thaw_cleanup_close(&snapshot->tmp);
 	snapshot->files = (struct thaw_snapshot_files)THAW_SNAPSHOT_FILES_NONE;
-	snapshot->dir = snapshot->code = snapshot->tmp = -1;
+	snapshot->dir = snapshot->code = snapshot->layers = snapshot->tmp = -1;
 }
 
 /* --- the raw image --- */
@@ -380,7 +395,7 @@ int thaw_snapshot_list(const struct thaw_state *state, char ***names, size_t *co
 		       struct thaw_error *err)
 {
 	char **list = NULL;
-	size_t used = 0;
+	size_t used = 0, room = 0;
 	int fd = openat(state->snapshots, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
 
@@ -392,7 +407,11 @@ int thaw_snapshot_list(const struct thaw_state *state, char ***names, size_t *co
 	while ((entry = readdir(stream))) {
 		if (!thaw_name_valid(entry->d_name))
 			continue;
-		char **more = realloc(list, (used + 1) * sizeof(*list));
+		char **more = list;
+		if (used == room) {
+			room = 2 * room + 16;
+			more = realloc(list, room * sizeof(*list));
+		}
 		char *name = more ? strdup(entry->d_name) : NULL;
 		if (more)
 			list = more;

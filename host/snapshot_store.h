@@ -5,6 +5,7 @@
  *	manifest.json    what it is (manifest.h)
  *	state index frames [working_set]   thaw-vmm's (docs/snapshot-format.md)
  *	code.erofs       the drive of the code that the guest has mapped
+ *	layers.erofs     that of its layers, when it has some
  *	tmp.img          the drive behind /tmp, with holes
  *	event.json       an event to try it with, when one was given
  *	image.raw        memory as clones map it: a cache of `frames`, made again when it is
@@ -27,6 +28,7 @@ struct thaw_snapshot {
 	struct thaw_manifest manifest;
 	struct thaw_snapshot_files files; /* image: after thaw_snapshot_open_image */
 	int dir, code, tmp;
+	int layers; /* -1: none */
 };
 
 /* Checks that `name` may name a snapshot. -EINVAL. */

@@ -113,14 +113,15 @@ static void invocation_make(const struct measure *m, struct thaw_invocation *inv
 static int measure_cold_once(struct measure *m, struct bench_series *series)
 {
 	const struct thaw_function *function = &m->restore.snapshot.manifest.function;
+	const struct thaw_cold_code code_drives = {.drive = m->restore.snapshot.code,
+						   .layers = m->restore.snapshot.layers};
 	struct thaw_cold cold;
 	struct thaw_environment environment;
 	struct thaw_invocation invocation;
 	struct thaw_error err = {0};
 	int code;
 
-	if (thaw_cold_open(&cold, m->host, function, NULL, m->restore.snapshot.code, NULL, &err) <
-	    0)
+	if (thaw_cold_open(&cold, m->host, function, &code_drives, NULL, &err) < 0)
 		return tool_fail(TOOL_HOST, &err);
 	cold.machine.cpu_template = m->restore.snapshot.manifest.cpu_template;
 	thaw_environment_init(&environment, m->host, function);

@@ -28,6 +28,7 @@ static const char help[] =
 static int run(struct tool *tool, const struct function_options *options, struct thaw_host *host,
 	       const uint8_t *event, size_t size)
 {
+	const struct thaw_cold_code code_paths = function_options_code(options);
 	struct thaw_cold cold = THAW_COLD_NONE;
 	struct thaw_environment environment;
 	struct thaw_error err = {0};
@@ -35,8 +36,7 @@ static int run(struct tool *tool, const struct function_options *options, struct
 
 	if (thaw_paths_check_runtime(&host->paths, options->function.runtime, &err) < 0)
 		return tool_fail(TOOL_USAGE, &err);
-	if (thaw_cold_open(&cold, host, &options->function, options->code, -1, options->kernel,
-			   &err) < 0)
+	if (thaw_cold_open(&cold, host, &options->function, &code_paths, options->kernel, &err) < 0)
 		return tool_fail(TOOL_HOST, &err);
 	cold.machine.serial = options->console ? STDERR_FILENO : -1;
 	cold.machine.cpu_template = options->cpu_template;

@@ -165,8 +165,11 @@ static void inspect_text(const struct thaw_snapshot *snapshot,
 					     ? tool_size(a, disk_size(snapshot->dir, "image.raw"))
 					     : "not made yet");
 	printf("on disk       %s\n", tool_size(a, snapshot_disk_size(snapshot)));
-	printf("code          sha256 %s\nroot image    sha256 %s\nkernel        sha256 %s\n",
-	       m->code_digest, m->root_digest, m->kernel_digest);
+	printf("code          sha256 %s\n", m->code_digest);
+	if (*m->layers_digest)
+		printf("/opt          sha256 %s\n", m->layers_digest);
+	printf("root image    sha256 %s\nkernel        sha256 %s\n", m->root_digest,
+	       m->kernel_digest);
 	printf("init          %.1f ms\nmade in      ", (double)m->init_us / 1e3);
 	for (size_t i = 0; i < m->phases.count; i++)
 		printf(" %s %.1f ms%s", m->phases.item[i].name, (double)m->phases.item[i].ns / 1e6,

@@ -112,7 +112,7 @@ int cmd_snapshot_create(struct tool *tool, int argc, char **argv)
 	if (code != TOOL_OK)
 		goto out;
 	plan.function = &options.function;
-	plan.code = options.code;
+	plan.code = function_options_code(&options);
 	plan.kernel = options.kernel;
 	plan.serial = options.console ? STDERR_FILENO : -1;
 	plan.cpu_template = options.cpu_template;

@@ -30,6 +30,29 @@ static int take_variable(struct thaw_function *function, const char *value, stru
 	return name ? thaw_function_set_variable(function, name, equals + 1, err) : -1;
 }
 
+static int take_layer(struct function_options *options, const char *value)
+{
+	if (!*value) {
+		tool_usage("--layer wants DIR|ZIP");
+		return -2;
+	}
+	if (options->layer_count == FUNCTION_LAYERS_MAX) {
+		tool_usage("--layer is given more than %d times", FUNCTION_LAYERS_MAX);
+		return -2;
+	}
+	options->layers[options->layer_count++] = value;
+	return 0;
+}
+
+struct thaw_cold_code function_options_code(const struct function_options *options)
+{
+	return (struct thaw_cold_code){.path = options->code,
+				       .layer_paths = options->layers,
+				       .layer_count = options->layer_count,
+				       .drive = -1,
+				       .layers = -1};
+}
+
 static int take_template(struct function_options *options, const char *value)
 {
 	if (strcmp(value, "auto") == 0)
@@ -101,6 +124,9 @@ int function_options_take(struct function_options *options, int option, const ch
 		break;
 	case FUNCTION_CODE:
 		options->code = value;
+		break;
+	case FUNCTION_LAYER:
+		rc = take_layer(options, value);
 		break;
 	case FUNCTION_EVENT:
 		options->event = value;

@@ -3,13 +3,18 @@
 #ifndef THAW_TOOLS_FUNCTION_OPTIONS_H
 #define THAW_TOOLS_FUNCTION_OPTIONS_H
 
+#include "host/cold.h"
 #include "host/function.h"
 #include "proto/vmm.pb-c.h"
 #include "tools/tool.h"
 
+#define FUNCTION_LAYERS_MAX 5 /* as AWS Lambda has it */
+
 struct function_options {
 	struct thaw_function function;
-	const char *code;   /* a folder or a ZIP file */
+	const char *code; /* a folder or a ZIP file */
+	const char *layers[FUNCTION_LAYERS_MAX];
+	size_t layer_count;
 	const char *event;  /* a path; NULL: none */
 	const char *kernel; /* NULL: Thaw's own */
 	bool console;
@@ -19,6 +24,7 @@ struct function_options {
 enum {
 	FUNCTION_RUNTIME = 500,
 	FUNCTION_CODE,
+	FUNCTION_LAYER,
 	FUNCTION_HANDLER,
 	FUNCTION_EVENT,
 	FUNCTION_NAME,
@@ -35,6 +41,7 @@ enum {
 #define FUNCTION_OPTIONS                                                                           \
 	{"runtime", required_argument, NULL, FUNCTION_RUNTIME},                                    \
 		{"code", required_argument, NULL, FUNCTION_CODE},                                  \
+		{"layer", required_argument, NULL, FUNCTION_LAYER},                                \
 		{"handler", required_argument, NULL, FUNCTION_HANDLER},                            \
 		{"event", required_argument, NULL, FUNCTION_EVENT},                                \
 		{"name", required_argument, NULL, FUNCTION_NAME},                                  \
@@ -52,6 +59,7 @@ enum {
 #define FUNCTION_OPTIONS_HELP                                                                      \
 	"  --runtime NAME     the root file system: python3.11, provided\n"                        \
 	"  --code DIR|ZIP     the folder or ZIP file that becomes /var/task\n"                     \
+	"  --layer DIR|ZIP    lies in /opt; up to 5, each over those before it\n"                  \
 	"  --handler NAME     e.g. app.handler; what it means is the runtime's\n"                  \
 	"  --name NAME        of the function (default \"function\")\n"                            \
 	"  --memory MB        128 to 10240 (default 128)\n"                                        \
@@ -62,6 +70,9 @@ enum {
 	"  --kernel FILE      another guest kernel (vmlinux or bzImage)\n"                         \
 	"  --cpu-template T   auto, host or software-kvm (default auto)\n"                         \
 	"  --console          the guest's console on standard error\n"
+
+/* The code and the layers among them; borrows. */
+struct thaw_cold_code function_options_code(const struct function_options *options);
 
 void function_options_init(struct function_options *options);
 void function_options_clear(struct function_options *options);

@@ -105,6 +105,7 @@ int restore_clone(const struct restore *restore, const struct thaw_restore_optio
 		return tool_fail(TOOL_HOST, &err);
 	machine.root = restore->root;
 	machine.code = snapshot->code;
+	machine.layers = snapshot->layers;
 	machine.tmp = *tmp;
 	machine.cpu_template = snapshot->manifest.cpu_template;
 	thaw_environment_init(environment, restore->host, &snapshot->manifest.function);

@@ -7,7 +7,9 @@ import json
 import os
 import tempfile
 import time
+import zipfile
 
+import forge
 import support
 from support import COLD_LIMIT, OK, REPORT, SNAPSHOT
 
@@ -184,6 +186,106 @@ class Custom(support.Case):
         self.assert_function_error(
             result, "Runtime.InvalidEntrypoint",
             r"Couldn't find valid bootstrap\(s\): \[/var/task/bootstrap /opt/bootstrap\]")
+
+
+class Layers(support.Case):
+    """What lies in /opt, from a cold start and from a snapshot."""
+
+    APP = """
+import os
+
+import layered
+
+
+def handler(event, context):
+    import late  # of the drive as it is after a restore
+
+    try:
+        open("/opt/new", "w")
+    except OSError as error:
+        refused = error.strerror
+    with open("/opt/data") as data, open("/proc/mounts") as mounts:
+        return {"value": layered.VALUE, "late": late.VALUE, "data": data.read(), "refused": refused,
+                "program": os.popen("layer-program").read(),
+                "mount": next(line.split() for line in mounts if " /opt " in line)}
+"""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        folder = tempfile.TemporaryDirectory(prefix="thaw-test-")
+        cls.addClassCleanup(folder.cleanup)
+
+        def write(name, text, mode=0o644):
+            path = os.path.join(folder.name, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(path, mode)
+
+        write("code/app.py", cls.APP)
+        write("first/python/layered.py", "VALUE = 'first'\n")
+        write("first/data", "of the first")
+        write("first/bin/layer-program", "#!/bin/sh\necho -n ran\n", 0o755)
+        with zipfile.ZipFile(os.path.join(folder.name, "second.zip"), "w") as archive:
+            archive.writestr("python/layered.py", "VALUE = 'second'\n")
+            archive.writestr("python/lib/python3.11/site-packages/late.py", "VALUE = 'late'\n")
+        cls.options = ("--runtime", "python3.11", "--code", os.path.join(folder.name, "code"),
+                       "--layer", os.path.join(folder.name, "first"),
+                       "--layer", os.path.join(folder.name, "second.zip"),
+                       "--handler", "app.handler", "--timeout", "60")
+
+    def check(self, result):
+        self.assertEqual(result.code, OK, result)
+        response = result.json()
+        mount = response.pop("mount")
+        self.assertEqual(mount[1:3], ["/opt", "erofs"])
+        self.assertIn("ro", mount[3].split(","))
+        self.assertEqual(response, {"value": "second", "late": "late", "data": "of the first",
+                                    "refused": "Read-only file system", "program": "ran"})
+
+    def test_1_cold(self):
+        self.check(self.thaw("run", *self.options, limit=COLD_LIMIT))
+
+    def test_2_restored(self):
+        result = self.thaw("snapshot", "create", *self.options, "-o", "layered", limit=COLD_LIMIT)
+        self.assertEqual(result.code, OK, result)
+        # Clones need nothing of the cache.
+        for name in os.listdir(os.path.join(self.state.path, "code")):
+            os.remove(os.path.join(self.state.path, "code", name))
+        for mode in MODES:
+            with self.subTest(mode):
+                self.check(self.invoke({}, "--mode", mode, name="layered"))
+
+    def refused(self, pattern, folder):
+        result = self.invoke({}, "--mode", "eager", name=os.path.basename(folder))
+        self.assert_one_line_error(result, SNAPSHOT, pattern)
+
+    def test_3_damaged(self):
+        def damaged():
+            return self.state.copy("layered", "damaged")
+
+        def layers(**values):
+            return lambda manifest: manifest["layers"].update(values)
+
+        size = os.path.getsize(self.state.snapshot("layered", "layers.erofs"))
+        for at in (1024, size // 2, size - 1):
+            folder = damaged()
+            forge.flip_sparse(os.path.join(folder, "layers.erofs"), at)
+            self.refused("layers.erofs.*checksum", folder)
+        folder = damaged()
+        os.remove(os.path.join(folder, "layers.erofs"))
+        self.refused("layers.erofs.*missing", folder)
+        # Of another function, or of none: the machine must not be given what it did not have.
+        folder = damaged()
+        os.remove(os.path.join(folder, "layers.erofs"))
+        os.link(os.path.join(folder, "code.erofs"), os.path.join(folder, "layers.erofs"))
+        self.refused("layers.erofs.*checksum", folder)
+        folder = damaged()
+        forge.change_manifest(folder, layers(drive_sha256=""))
+        self.refused("manifest.*range", folder)
+        forge.change_manifest(folder, layers(sha256=""))
+        self.refused("drives|devices", folder)
 
 
 if __name__ == "__main__":

@@ -187,8 +187,8 @@ class Damage(support.Case):
                     forge.write(os.path.join(folder, name), data)
                 self.assert_refused("version 2", mode="uffd")
         folder = self.damaged()
-        forge.change_manifest(folder, lambda manifest: manifest.update(format=1))
-        self.assert_refused("format 1")
+        forge.change_manifest(folder, lambda manifest: manifest.update(format=2))
+        self.assert_refused("format 2")
 
     def test_other_cpu_template(self):
         folder = self.damaged()

@@ -138,6 +138,8 @@ static void manifest_make(struct thaw_manifest *manifest)
 	manifest->software_kvm = true;
 	memset(manifest->code_digest, 'a', 64);
 	memset(manifest->code_drive_digest, 'd', 64);
+	memset(manifest->layers_digest, 'f', 64);
+	memset(manifest->layers_drive_digest, '0', 64);
 	memset(manifest->tmp_drive_digest, 'e', 64);
 	memset(manifest->root_digest, 'b', 64);
 	memset(manifest->kernel_digest, 'c', 64);
@@ -175,6 +177,51 @@ static void test_manifest_round_trip(void **state)
 	thaw_manifest_clear(&read);
 }
 
+/* A manifest with these layers, written and read: the result of reading. */
+static int manifest_with_layers(const char *digest, const char *drive, struct thaw_manifest *read,
+				struct thaw_error *err)
+{
+	struct thaw_manifest made;
+
+	manifest_make(&made);
+	strcpy(made.layers_digest, digest);
+	strcpy(made.layers_drive_digest, drive);
+	char *text = thaw_manifest_format(&made);
+	assert_non_null(text);
+	int rc = thaw_manifest_parse(text, strlen(text), read, err);
+	free(text);
+	thaw_manifest_clear(&made);
+	return rc;
+}
+
+/* Layers have both digests or none: a checksum that is right does not make others good. */
+static void test_manifest_layers(void **state)
+{
+	char a[THAW_DIGEST_TEXT] = "", b[THAW_DIGEST_TEXT] = "";
+	struct thaw_error err = {0};
+	struct thaw_manifest read;
+
+	(void)state;
+	memset(a, 'a', 64);
+	memset(b, 'b', 64);
+	assert_int_equal(manifest_with_layers("", "", &read, NULL), 0);
+	assert_string_equal(read.layers_digest, "");
+	assert_string_equal(read.layers_drive_digest, "");
+	thaw_manifest_clear(&read);
+	assert_int_equal(manifest_with_layers(a, b, &read, NULL), 0);
+	assert_string_equal(read.layers_digest, a);
+	assert_string_equal(read.layers_drive_digest, b);
+	thaw_manifest_clear(&read);
+	assert_int_equal(manifest_with_layers(a, "", &read, &err), -EBADMSG);
+	assert_non_null(strstr(err.message, "out of its range"));
+	assert_int_equal(manifest_with_layers("", b, &read, NULL), -EBADMSG);
+	a[3] = '/';
+	assert_int_equal(manifest_with_layers(a, b, &read, NULL), -EBADMSG);
+	assert_int_equal(manifest_with_layers(b, a, &read, NULL), -EBADMSG);
+	b[63] = 0;
+	assert_int_equal(manifest_with_layers(b, b, &read, NULL), -EBADMSG);
+}
+
 /* Whatever bit of it is flipped, it is refused, or it is the same manifest (in a space). */
 static void test_manifest_bit_flips(void **state)
 {
@@ -205,16 +252,17 @@ static void test_manifest_bit_flips(void **state)
 
 static void test_manifest_other_format(void **state)
 {
-	static const char text[] = "{\"format\": 1}";
+	/* 2: before layers. */
+	static const char text[] = "{\"format\": 2}";
 	struct thaw_manifest read;
 	struct thaw_error err = {0};
 
 	(void)state;
 	assert_int_equal(thaw_manifest_parse(text, strlen(text), &read, &err), -ENOTSUP);
-	assert_non_null(strstr(err.message, "format 1"));
+	assert_non_null(strstr(err.message, "format 2; this version of Thaw reads format 3"));
 	assert_int_equal(thaw_manifest_parse("", 0, &read, NULL), -EBADMSG);
 	assert_int_equal(thaw_manifest_parse("[]", 2, &read, NULL), -EBADMSG);
-	assert_int_equal(thaw_manifest_parse("{\"format\": 2}", 13, &read, NULL), -EBADMSG);
+	assert_int_equal(thaw_manifest_parse("{\"format\": 3}", 13, &read, NULL), -EBADMSG);
 }
 
 int main(void)
@@ -225,6 +273,7 @@ int main(void)
 		cmocka_unit_test(test_identity),
 		cmocka_unit_test(test_environment),
 		cmocka_unit_test(test_manifest_round_trip),
+		cmocka_unit_test(test_manifest_layers),
 		cmocka_unit_test(test_manifest_bit_flips),
 		cmocka_unit_test(test_manifest_other_format),
 	};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The state directory: what is half-made, what is published, code drives, copies with holes. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -16,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "host/archive.h"
 #include "host/code.h"
 #include "host/digest.h"
 #include "host/host.h"
@@ -173,6 +175,52 @@ static void test_digest(void **opaque)
 	assert_string_not_equal(first, second);
 }
 
+static unsigned int count_names(int dir)
+{
+	DIR *stream = fdopendir(openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	unsigned int count = 0;
+
+	assert_non_null(stream);
+	for (struct dirent *entry; (entry = readdir(stream));)
+		count += entry->d_name[0] != '.';
+	closedir(stream);
+	return count;
+}
+
+/* One note a file, however often it changes; and it is used. */
+static void test_digest_notes(void **opaque)
+{
+	struct thaw_state *state = *opaque;
+	char text[THAW_DIGEST_TEXT], link[16], note[256], name[64];
+	struct stat st;
+
+	write_file(state->root, "f", "abc");
+	cleanup_close int fd = openat(state->root, "f", O_RDONLY | O_CLOEXEC);
+	for (int i = 0; i < 5; i++) {
+		snprintf(link, sizeof(link), "f%d", i);
+		assert_int_equal(linkat(state->root, "f", state->root, link, 0), 0);
+		assert_int_equal(thaw_digest_file_cached(state, fd, text, NULL), 0);
+		assert_int_equal(text[0], 'b');
+	}
+	assert_int_equal(count_names(state->digests), 1);
+	assert_int_equal(thaw_digest_sparse_cached(state, fd, text, NULL), 0);
+	assert_int_equal(count_names(state->digests), 2);
+	/* A note that says otherwise is believed; one that is damaged is not. */
+	assert_int_equal(fstat(fd, &st), 0);
+	snprintf(name, sizeof(name), "%llx-%llx", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
+	ssize_t size = readlinkat(state->digests, name, note, sizeof(note) - 1);
+	assert_true(size > 64);
+	note[size] = 0;
+	for (const char *last = "0g"; *last; last++) {
+		note[size - 1] = *last;
+		assert_int_equal(unlinkat(state->digests, name, 0), 0);
+		assert_int_equal(symlinkat(note, state->digests, name), 0);
+		assert_int_equal(thaw_digest_file_cached(state, fd, text, NULL), 0);
+		assert_int_equal(text[63], *last == '0' ? '0' : 'd');
+	}
+}
+
 /* Remembered for the device it was found on, and for no other. */
 static void test_kvm_kind(void **opaque)
 {
@@ -306,6 +354,133 @@ static void test_code_refused(void **opaque)
 	assert_int_equal(thaw_code_drive(state, missing, &fd, digest, &err), -ENOTDIR);
 }
 
+/* One way of laying sources over one another: its result and its digest. */
+static int lay(struct thaw_state *state, const char *const *paths, size_t count,
+	       struct thaw_unpack *unpack, char digest[THAW_DIGEST_TEXT], struct thaw_error *err)
+{
+	cleanup_close int fd = -1;
+
+	return thaw_code_drive_paths(state, paths, count, unpack, &fd, digest, err);
+}
+
+/* Folders over one another are the folder that has it all, and share a limit. */
+static void test_code_of_folders(void **opaque)
+{
+	struct thaw_state *state = *opaque;
+	char all[THAW_DIGEST_TEXT], both[THAW_DIGEST_TEXT], back[THAW_DIGEST_TEXT], path[128];
+	struct thaw_unpack unpack = THAW_UNPACK_WHOLE;
+	struct thaw_error err = {0};
+	cleanup_close int dir = code_dir(path);
+	char parts[4][160];
+	const char *const order[] = {parts[0], parts[1]}, *const reverse[] = {parts[1], parts[0]};
+	const char *const refused[] = {parts[0], parts[3]}, *const other[] = {parts[3], parts[0]};
+	const char *const merged[] = {parts[2]};
+
+	for (int i = 0; i < 4; i++) {
+		snprintf(parts[i], sizeof(parts[i]), "%s/%c", path, 'a' + i);
+		assert_int_equal(mkdir(parts[i], 0755), 0);
+	}
+	for (const char *name = "a/lib\0b/lib\0c/lib\0"; *name; name += strlen(name) + 1)
+		assert_int_equal(mkdirat(dir, name, 0700), 0);
+	write_file(dir, "a/lib/x", "first");
+	assert_int_equal(symlinkat("x", dir, "a/lib/y"), 0);
+	assert_int_equal(symlinkat("x", dir, "a/lib/z"), 0);
+	write_file(dir, "b/lib/x", "second");
+	write_file(dir, "b/lib/y", "third");
+	assert_int_equal(symlinkat("y", dir, "b/lib/z"), 0);
+	write_file(dir, "c/lib/x", "second");
+	write_file(dir, "c/lib/y", "third");
+	assert_int_equal(symlinkat("y", dir, "c/lib/z"), 0);
+	write_file(dir, "d/lib", "no folder");
+	assert_int_equal(lay(state, merged, 1, &unpack, all, NULL), 0);
+	assert_int_equal(unpack.bytes, THAW_CODE_SIZE_MAX - 11);
+	unpack = (struct thaw_unpack){.bytes = 16, .entries = 8};
+	assert_int_equal(lay(state, order, 2, &unpack, both, &err), 0);
+	assert_int_equal(unpack.bytes, 0);
+	assert_int_equal(unpack.entries, 0);
+	assert_string_equal(all, both);
+	unpack = (struct thaw_unpack)THAW_UNPACK_WHOLE;
+	assert_int_equal(lay(state, reverse, 2, &unpack, back, NULL), 0);
+	assert_string_not_equal(all, back);
+	unpack = (struct thaw_unpack){.bytes = 15, .entries = 8};
+	assert_int_equal(lay(state, order, 2, &unpack, both, NULL), -EFBIG);
+	assert_int_equal(unpack.fault, THAW_ARCHIVE_TOO_LARGE);
+	unpack = (struct thaw_unpack){.bytes = 16, .entries = 7};
+	assert_int_equal(lay(state, order, 2, &unpack, both, NULL), -EFBIG);
+	unpack = (struct thaw_unpack)THAW_UNPACK_WHOLE;
+	assert_int_equal(lay(state, refused, 2, &unpack, both, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "d\": \"lib\" has the name of a folder"));
+	assert_int_equal(lay(state, other, 2, &unpack, both, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "a\": \"lib\" has the name of a file"));
+	assert_int_equal(lay(state, NULL, 0, &unpack, both, NULL), -EINVAL);
+	/* Through no link, wherever it leads. */
+	assert_int_equal(unlinkat(dir, "d/lib", 0), 0);
+	assert_int_equal(symlinkat("/", dir, "d/lib"), 0);
+	assert_int_equal(lay(state, other, 2, &unpack, both, &err), -EINVAL);
+}
+
+static void test_code_in_the_cache(void **opaque)
+{
+	struct thaw_state *state = *opaque;
+	char path[128], digest[2][THAW_DIGEST_TEXT], name[THAW_DIGEST_TEXT + 8], text[16] = "";
+	char none[THAW_DIGEST_TEXT] = "";
+	char(*list)[THAW_DIGEST_TEXT];
+	struct thaw_error err = {0};
+	cleanup_close int dir = code_dir(path);
+	cleanup_close int fd = -1;
+	size_t count;
+	int again;
+
+	assert_int_equal(thaw_code_list(state, &list, &count, NULL), 0);
+	assert_int_equal(count, 0);
+	free(list);
+	for (int i = 0; i < 2; i++) {
+		snprintf(text, sizeof(text), "%d", i);
+		write_file(dir, "app.py", text);
+		assert_int_equal(thaw_code_drive(state, path, &again, digest[i], NULL), 0);
+		close(again);
+	}
+	/* What is no drive is neither listed nor opened. */
+	write_file(state->code, "notes", "");
+	memset(none, 'A', sizeof(none) - 1);
+	snprintf(name, sizeof(name), "%s.erofs", none);
+	write_file(state->code, name, "");
+	memset(none, '0', sizeof(none) - 1);
+	write_file(state->code, none, "");
+	assert_int_equal(thaw_code_list(state, &list, &count, NULL), 0);
+	assert_int_equal(count, 2);
+	int first = strcmp(digest[0], digest[1]) < 0 ? 0 : 1;
+	assert_string_equal(list[0], digest[first]);
+	assert_string_equal(list[1], digest[1 - first]);
+	free(list);
+
+	assert_int_equal(thaw_code_open(state, digest[0], &fd, NULL), 0);
+	assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+	assert_int_equal(thaw_code_open(state, none, &again, &err), -ENOENT);
+	assert_int_equal(thaw_code_open(state, "../snapshots/x", &again, &err), -EINVAL);
+	assert_int_equal(thaw_code_open(state, "", &again, NULL), -EINVAL);
+	assert_int_equal(thaw_code_remove(state, none, NULL), -ENOENT);
+	assert_int_equal(thaw_code_remove(state, "notes", NULL), -EINVAL);
+	assert_true(exists(state->code, "notes"));
+
+	assert_int_equal(thaw_code_remove(state, digest[0], NULL), 0);
+	assert_int_equal(thaw_code_open(state, digest[0], &again, NULL), -ENOENT);
+	assert_int_equal(thaw_code_open(state, digest[1], &again, NULL), 0);
+	close(again);
+	/* Whoever has it open keeps it. */
+	assert_int_equal(thaw_pread_full(fd, text, sizeof(text), 1024), 0);
+	/* One that was cut short is no drive, and is made again. */
+	snprintf(name, sizeof(name), "%s.erofs", digest[1]);
+	assert_int_equal(unlinkat(state->code, name, 0), 0);
+	write_file(state->code, name, "short");
+	assert_int_equal(thaw_code_open(state, digest[1], &again, NULL), -EBADMSG);
+	assert_int_equal(thaw_code_drive(state, path, &again, digest[0], NULL), 0);
+	close(again);
+	assert_string_equal(digest[0], digest[1]);
+	assert_int_equal(thaw_code_open(state, digest[1], &again, NULL), 0);
+	close(again);
+}
+
 /* --- snapshots --- */
 
 static void test_snapshot_names(void **opaque)
@@ -334,10 +509,13 @@ int main(void)
 		T(test_remove_tree_follows_no_link),
 		T(test_copy_keeps_holes),
 		T(test_digest),
+		T(test_digest_notes),
 		T(test_digest_sparse),
 		T(test_kvm_kind),
 		T(test_code_is_named_by_content),
 		T(test_code_refused),
+		T(test_code_of_folders),
+		T(test_code_in_the_cache),
 		T(test_snapshot_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

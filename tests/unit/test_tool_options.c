@@ -61,18 +61,49 @@ static void test_code(void **state)
 	function_options_clear(&options);
 }
 
+#define LAYER(name) (char *)"--layer", (char *)(name)
+
+static void test_layers(void **state)
+{
+	struct function_options options;
+
+	(void)state;
+	assert_int_equal(PARSE(&options, RUNTIME, HANDLER, (char *)"--code=c"), TOOL_OK);
+	assert_int_equal(function_options_code(&options).layer_count, 0);
+	function_options_clear(&options);
+	assert_int_equal(PARSE(&options, RUNTIME, HANDLER, LAYER("a"), (char *)"--code=c",
+			       LAYER("b.zip"), LAYER("a"), LAYER("d"), LAYER("e")),
+			 TOOL_OK);
+	struct thaw_cold_code code = function_options_code(&options);
+	assert_string_equal(code.path, "c");
+	assert_int_equal(code.layer_count, 5);
+	assert_string_equal(code.layer_paths[0], "a");
+	assert_string_equal(code.layer_paths[1], "b.zip");
+	assert_string_equal(code.layer_paths[4], "e");
+	function_options_clear(&options);
+	assert_int_equal(PARSE(&options, RUNTIME, HANDLER, (char *)"--code=c", LAYER("a"),
+			       LAYER("b"), LAYER("c"), LAYER("d"), LAYER("e"), LAYER("f")),
+			 TOOL_USAGE);
+	function_options_clear(&options);
+	assert_int_equal(PARSE(&options, RUNTIME, HANDLER, (char *)"--code=c", LAYER("")),
+			 TOOL_USAGE);
+	function_options_clear(&options);
+}
+
 static void test_help_tells(void **state)
 {
 	static const char help[] = FUNCTION_OPTIONS_HELP;
 
 	(void)state;
 	assert_non_null(strstr(help, "  --code DIR|ZIP  "));
+	assert_non_null(strstr(help, "  --layer DIR|ZIP  "));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_code),
+		cmocka_unit_test(test_layers),
 		cmocka_unit_test(test_help_tells),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,13 +20,13 @@ _thaw_snapshots() {
 _thaw() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
 	local common="--state --verbose --json --help"
-	local function="--runtime --code --handler --event --name --memory --timeout --ephemeral
+	local function="--runtime --code --layer --handler --event --name --memory --timeout --ephemeral
 		--env --vcpus --kernel --cpu-template --console"
 	local command="" verb="" i words=""
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case "${COMP_WORDS[i]}" in
-		--state | --out | --event | --code | --mode | --runtime) i=$((i + 1)) ;;
+		--state | --out | --event | --code | --layer | --mode | --runtime) i=$((i + 1)) ;;
 		-*) ;;
 		*)
 			if [ -z "$command" ]; then
@@ -38,7 +38,7 @@ _thaw() {
 		esac
 	done
 	case "$before" in
-	--code)
+	--code | --layer)
 		mapfile -t COMPREPLY < <(compgen -d -- "$word"; compgen -f -X '!*.zip' -- "$word")
 		return
 		;;
