@@ -10,6 +10,7 @@
  *	queue              asynchronous events
  *	logs, metrics      what functions print, what all of it came to
  *	works              threads for what takes long: unpacking archives, waiting for disks
+ *	housekeeping       what happens by the clock: old logs go
  *	server, control    the public API, and the socket for the host's own administrator
  *
  * Parts know the service, and each other through it. All of it is set before the first thread
@@ -25,6 +26,7 @@
 #include "host/pool.h"
 
 struct thaw_control;
+struct thaw_housekeeping;
 struct thaw_keyring;
 struct thaw_keys;
 struct thaw_logs;
@@ -51,6 +53,9 @@ struct thaw_service {
 	struct thaw_router router;
 	struct thaw_http_server *server;
 	struct thaw_control *control;
+	struct thaw_housekeeping *housekeeping;
+	uint64_t memory_mib;      /* of the host, for environments */
+	uint64_t began_ns;        /* CLOCK_MONOTONIC */
 	char no_auth_account[13]; /* with --no-auth: whose requests all are */
 };
 
@@ -58,7 +63,9 @@ struct thaw_service {
 int thaw_service_start(struct thaw_service *service, const struct thaw_config *config,
 		       struct thaw_error *err);
 
-/* Takes no more requests, lets those under way end within the configuration's grace, and stops. */
-void thaw_service_stop(struct thaw_service *service);
+/* Takes no more requests, and lets what is under way end within the configuration's time. Whether
+ * it did; if not, the process has to end as it is: all that it leaves behind is what a crash
+ * leaves, which the next start knows how to take up. */
+bool thaw_service_stop(struct thaw_service *service);
 
 #endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/daemon/housekeeping.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "host/daemon/service.h"
+#include "host/telemetry/logs.h"
+#include "lib/error.h"
+#include "lib/log.h"
+
+#define EVERY_S 600
+
+struct thaw_housekeeping {
+	struct thaw_service *service;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool ending;
+};
+
+static void sweep(struct thaw_service *service)
+{
+	struct thaw_logs_swept swept;
+	struct thaw_error err = {0};
+
+	if (thaw_logs_sweep(service->logs, time(NULL), &swept, &err) < 0)
+		thaw_log(THAW_LOG_WARN, "old logs: %s", err.message);
+}
+
+static void *housekeeping_thread(void *opaque)
+{
+	struct thaw_housekeeping *h = opaque;
+	struct timespec next;
+
+	pthread_mutex_lock(&h->lock);
+	while (!h->ending) {
+		pthread_mutex_unlock(&h->lock);
+		sweep(h->service);
+		pthread_mutex_lock(&h->lock);
+		clock_gettime(CLOCK_MONOTONIC, &next);
+		next.tv_sec += EVERY_S;
+		while (!h->ending && pthread_cond_timedwait(&h->wake, &h->lock, &next) != ETIMEDOUT)
+			;
+	}
+	pthread_mutex_unlock(&h->lock);
+	return NULL;
+}
+
+struct thaw_housekeeping *thaw_housekeeping_start(struct thaw_service *service,
+						  struct thaw_error *err)
+{
+	struct thaw_housekeeping *h = calloc(1, sizeof(*h));
+	pthread_condattr_t attr;
+	int rc = ENOMEM;
+
+	if (h) {
+		h->service = service;
+		pthread_mutex_init(&h->lock, NULL);
+		pthread_condattr_init(&attr);
+		pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+		pthread_cond_init(&h->wake, &attr);
+		pthread_condattr_destroy(&attr);
+		rc = pthread_create(&h->thread, NULL, housekeeping_thread, h);
+	}
+	if (rc == 0)
+		return h;
+	free(h);
+	thaw_error_errno(err, rc, "starting a thread");
+	return NULL;
+}
+
+void thaw_housekeeping_stop(struct thaw_housekeeping *h)
+{
+	if (!h)
+		return;
+	pthread_mutex_lock(&h->lock);
+	h->ending = true;
+	pthread_cond_signal(&h->wake);
+	pthread_mutex_unlock(&h->lock);
+	pthread_join(h->thread, NULL);
+	pthread_cond_destroy(&h->wake);
+	pthread_mutex_destroy(&h->lock);
+	free(h);
+}

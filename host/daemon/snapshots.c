@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/daemon/snapshots.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/code.h"
+#include "host/daemon/service.h"
+#include "host/daemon/targets.h"
+#include "host/snapshot_create.h"
+#include "host/store/functions.h"
+#include "host/store/usage.h"
+#include "host/telemetry/logs.h"
+#include "lib/clock.h"
+#include "lib/error.h"
+#include "lib/fd.h"
+#include "lib/log.h"
+
+#define STACK (1u << 20)
+#define PAGE  100
+/* Of ours in the state directory, where a person may keep others. */
+#define PREFIX "thawd-"
+
+/* A version whose snapshot is to be made again. */
+struct again {
+	struct again *next;
+	int64_t function_id, version;
+};
+
+struct thaw_snapshots {
+	struct thaw_service *service;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct again *again;
+	bool look;    /* for versions that are Pending */
+	bool collect; /* what is superfluous */
+	bool ending;
+	bool busy;
+};
+
+/* --- making one --- */
+
+/* What its init prints goes to the function's log. */
+struct making {
+	struct thaw_service *service;
+	struct thaw_target *target;
+	struct thaw_log_stream *log;
+};
+
+static void making_log(void *context, Thaw__Agent__Log__Source source, const uint8_t *data,
+		       size_t size, uint64_t dropped)
+{
+	struct making *making = context;
+
+	(void)source;
+	(void)dropped;
+	thaw_log_stream_write(making->log, THAW_LOG_KIND_FUNCTION, NULL, data, size);
+}
+
+static int making_open_log(struct making *making, struct thaw_error *err)
+{
+	const struct thaw_function *function = &making->target->function;
+	char name[96], id[THAW_REQUEST_ID_TEXT], digits[33];
+	time_t now = time(NULL);
+	size_t count = 0;
+	struct tm utc;
+
+	thaw_request_id_make(id);
+	for (const char *at = id; *at; at++) {
+		if (*at != '-')
+			digits[count++] = *at;
+	}
+	digits[count] = 0;
+	gmtime_r(&now, &utc);
+	size_t used = strftime(name, sizeof(name), "%Y/%m/%d/", &utc);
+	snprintf(name + used, sizeof(name) - used, "[%s]%s", function->version, digits);
+	making->log = thaw_log_stream_open(making->service->logs, function->account, function->name,
+					   name, err);
+	return making->log ? 0 : -EIO;
+}
+
+static int making_run(struct making *making, const char *name, bool *function_failed,
+		      struct thaw_error *err)
+{
+	const struct thaw_target *target = making->target;
+	const struct thaw_host *host = &making->service->host;
+	cleanup_close int drive = -1, layers = -1;
+	struct thaw_manifest manifest;
+	struct thaw_snapshot_plan plan = {
+		.name = name,
+		.function = &target->function,
+		.serial = -1,
+		.log = making_log,
+		.log_context = making,
+	};
+
+	int rc = thaw_code_open(&host->state, target->code_digest, &drive, err);
+	if (rc == 0 && *target->layers_digest)
+		rc = thaw_code_open(&host->state, target->layers_digest, &layers, err);
+	if (rc < 0)
+		return rc;
+	plan.code = (struct thaw_cold_code){
+		.drive = drive,
+		.digest = target->code_digest,
+		.layers = layers,
+		.layers_digest = target->layers_digest,
+	};
+	rc = thaw_snapshot_create(host, &plan, &manifest, function_failed, err);
+	if (rc == 0)
+		thaw_manifest_clear(&manifest);
+	return rc;
+}
+
+static int version_finish(struct thaw_snapshots *snapshots, const struct thaw_target *target,
+			  int made, bool function_failed, const char *name,
+			  const struct thaw_error *why, struct thaw_error *err)
+{
+	struct thaw_version_record old = {0}, next;
+	struct thaw_store *store = snapshots->service->store;
+	const struct thaw_version_expected expected = {.revision_id =
+							       strrchr(target->key, ':') + 1};
+
+	int rc = thaw_versions_get(store, target->function_id, target->version, &old, err);
+	if (rc < 0)
+		return rc;
+	next = old; /* borrows */
+	bool first = strcmp(old.state, "Active") != 0;
+	next.state_reason = next.state_reason_code = NULL;
+	if (made == 0) {
+		next.state = (char *)"Active";
+		next.snapshot = (char *)name;
+	} else if (first) {
+		next.state = (char *)"Failed";
+		next.state_reason = (char *)why->message;
+		next.state_reason_code =
+			(char *)(function_failed ? "FunctionError" : "InternalError");
+	} else {
+		next.snapshot = NULL; /* what cannot be made again starts cold */
+	}
+	rc = thaw_versions_set_state(store, target->function_id, target->version, &expected, &next,
+				     NULL, err);
+	thaw_version_clear(&old);
+	return rc;
+}
+
+static void snapshots_make(struct thaw_snapshots *snapshots, int64_t function_id, int64_t version)
+{
+	struct making making = {.service = snapshots->service};
+	struct thaw_error why = {0}, err = {0};
+	bool function_failed = false;
+	char name[THAW_FUNCTION_NAME_MAX + 1], id[THAW_REQUEST_ID_TEXT];
+
+	if (thaw_targets_get(snapshots->service->targets, function_id, version, &making.target,
+			     &err) < 0)
+		return; /* deleted meanwhile */
+	uint64_t began = thaw_monotonic_ns();
+	thaw_request_id_make(id);
+	/* A name of its own for each: an old one may be in use until its last environment goes. */
+	snprintf(name, sizeof(name), PREFIX "%" PRId64 "-%" PRId64 "-%.8s", function_id, version,
+		 id);
+	making_open_log(&making, &err);
+	int made = making_run(&making, name, &function_failed, &why);
+	thaw_log_stream_close(making.log);
+	const struct thaw_function *function = &making.target->function;
+	if (made == 0)
+		thaw_log(THAW_LOG_INFO,
+			 "function \"%s\" of %s, version %s: snapshot made in %.1f s",
+			 function->name, function->account, function->version,
+			 (double)(thaw_monotonic_ns() - began) / 1e9);
+	else
+		thaw_log(THAW_LOG_WARN, "function \"%s\" of %s, version %s: %s", function->name,
+			 function->account, function->version, why.message);
+	int rc = version_finish(snapshots, making.target, made, function_failed, name, &why, &err);
+	if (rc < 0 && made == 0)
+		thaw_snapshot_remove(&snapshots->service->host.state, name, &err);
+	thaw_target_release(making.target);
+	thaw_targets_changed(snapshots->service->targets, function_id);
+}
+
+/* --- what is to be made --- */
+
+static bool snapshots_ending(struct thaw_snapshots *snapshots)
+{
+	pthread_mutex_lock(&snapshots->lock);
+	bool ending = snapshots->ending;
+	pthread_mutex_unlock(&snapshots->lock);
+	return ending;
+}
+
+static void snapshots_look(struct thaw_snapshots *snapshots)
+{
+	struct thaw_version_record *list;
+	struct thaw_error err = {0};
+	int64_t function_id = -1, version = -1;
+	size_t count;
+	int more;
+
+	do {
+		more = thaw_versions_unfinished(snapshots->service->store, function_id, version,
+						PAGE, &list, &count, &err);
+		if (more < 0) {
+			thaw_log(THAW_LOG_ERROR, "looking for snapshots to make: %s", err.message);
+			return;
+		}
+		for (size_t i = 0; i < count; i++) {
+			function_id = list[i].function_id;
+			version = list[i].version;
+			if (!snapshots_ending(snapshots))
+				snapshots_make(snapshots, function_id, version);
+		}
+		thaw_versions_free(list, count);
+	} while (more && !snapshots_ending(snapshots));
+}
+
+/* --- what is superfluous --- */
+
+static void collect_snapshots(struct thaw_service *service)
+{
+	struct thaw_error err = {0};
+	char **names;
+	size_t count;
+
+	if (thaw_snapshot_list(&service->host.state, &names, &count, &err) < 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		if (strncmp(names[i], PREFIX, strlen(PREFIX)) == 0 &&
+		    thaw_usage_snapshot(service->store, names[i], &err) == 0 &&
+		    thaw_snapshot_remove(&service->host.state, names[i], &err) == 0)
+			thaw_log(THAW_LOG_DEBUG, "snapshot %s removed", names[i]);
+		free(names[i]);
+	}
+	free(names);
+}
+
+static void *snapshots_thread(void *opaque)
+{
+	struct thaw_snapshots *snapshots = opaque;
+
+	pthread_mutex_lock(&snapshots->lock);
+	while (!snapshots->ending) {
+		bool look = snapshots->look, collect = snapshots->collect;
+		struct again *again = snapshots->again;
+		if (!look && !collect && !again) {
+			pthread_cond_wait(&snapshots->wake, &snapshots->lock);
+			continue;
+		}
+		snapshots->look = snapshots->collect = false;
+		if (again)
+			snapshots->again = again->next;
+		snapshots->busy = look || again;
+		pthread_mutex_unlock(&snapshots->lock);
+		if (look)
+			snapshots_look(snapshots);
+		if (again)
+			snapshots_make(snapshots, again->function_id, again->version);
+		free(again);
+		if (collect || look || again)
+			collect_snapshots(snapshots->service);
+		pthread_mutex_lock(&snapshots->lock);
+		snapshots->busy = false;
+	}
+	pthread_mutex_unlock(&snapshots->lock);
+	return NULL;
+}
+
+struct thaw_snapshots *thaw_snapshots_new(struct thaw_service *service, struct thaw_error *err)
+{
+	struct thaw_snapshots *snapshots = calloc(1, sizeof(*snapshots));
+	pthread_attr_t attr;
+
+	if (!snapshots) {
+		thaw_error_errno(err, ENOMEM, "snapshots");
+		return NULL;
+	}
+	snapshots->service = service;
+	snapshots->look = snapshots->collect = true;
+	pthread_mutex_init(&snapshots->lock, NULL);
+	pthread_cond_init(&snapshots->wake, NULL);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK);
+	int rc = pthread_create(&snapshots->thread, &attr, snapshots_thread, snapshots);
+	pthread_attr_destroy(&attr);
+	if (rc == 0)
+		return snapshots;
+	free(snapshots);
+	thaw_error_errno(err, rc, "starting a thread");
+	return NULL;
+}
+
+void thaw_snapshots_free(struct thaw_snapshots *snapshots)
+{
+	if (!snapshots)
+		return;
+	pthread_mutex_lock(&snapshots->lock);
+	snapshots->ending = true;
+	pthread_cond_signal(&snapshots->wake);
+	pthread_mutex_unlock(&snapshots->lock);
+	pthread_join(snapshots->thread, NULL);
+	while (snapshots->again) {
+		struct again *again = snapshots->again;
+		snapshots->again = again->next;
+		free(again);
+	}
+	pthread_cond_destroy(&snapshots->wake);
+	pthread_mutex_destroy(&snapshots->lock);
+	free(snapshots);
+}
+
+bool thaw_snapshots_busy(struct thaw_snapshots *snapshots)
+{
+	pthread_mutex_lock(&snapshots->lock);
+	bool busy = snapshots->busy || snapshots->look || snapshots->again;
+	pthread_mutex_unlock(&snapshots->lock);
+	return busy;
+}
+
+static void snapshots_set(struct thaw_snapshots *snapshots, bool *what)
+{
+	pthread_mutex_lock(&snapshots->lock);
+	*what = true;
+	pthread_cond_signal(&snapshots->wake);
+	pthread_mutex_unlock(&snapshots->lock);
+}
+
+void thaw_snapshots_wanted(struct thaw_snapshots *snapshots)
+{
+	snapshots_set(snapshots, &snapshots->look);
+}
+
+void thaw_snapshots_collect(struct thaw_snapshots *snapshots)
+{
+	snapshots_set(snapshots, &snapshots->collect);
+}
+
+void thaw_snapshots_again(struct thaw_snapshots *snapshots, int64_t function_id, int64_t version)
+{
+	struct again *again = malloc(sizeof(*again));
+
+	if (!again)
+		return;
+	*again = (struct again){.function_id = function_id, .version = version};
+	pthread_mutex_lock(&snapshots->lock);
+	for (struct again *at = snapshots->again; at; at = at->next) {
+		if (at->function_id == function_id && at->version == version) {
+			free(again);
+			again = NULL;
+			break;
+		}
+	}
+	if (again) {
+		again->next = snapshots->again;
+		snapshots->again = again;
+	}
+	pthread_cond_signal(&snapshots->wake);
+	pthread_mutex_unlock(&snapshots->lock);
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/daemon/top.h"
+
+#include "host/daemon/service.h"
+#include "host/store/events.h"
+#include "host/telemetry/logs.h"
+#include "host/telemetry/metrics.h"
+#include "lib/clock.h"
+
+static const char *const states[THAW_POOL_STATES] = {
+	[THAW_POOL_STARTING] = "starting",
+	[THAW_POOL_IDLE] = "idle",
+	[THAW_POOL_BUSY] = "busy",
+	[THAW_POOL_CLOSING] = "closing",
+};
+
+static const char *const starts[THAW_START_TYPES] = {
+	[THAW_START_COLD] = "cold",
+	[THAW_START_RESTORE] = "restore",
+	[THAW_START_WARM] = "warm",
+	[THAW_START_PROVISIONED] = "provisioned",
+};
+
+static void top_function(void *context, const struct thaw_metrics_summary *summary)
+{
+	json_t *by_type = json_object();
+
+	for (size_t i = 0; i < THAW_START_TYPES; i++)
+		json_object_set_new(by_type, starts[i],
+				    json_integer((json_int_t)summary->starts[i]));
+	json_array_append_new(context,
+			      json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:f, s:f, s:f}", "account",
+					summary->account, "function", summary->function,
+					"invocations", (json_int_t)summary->invocations, "errors",
+					(json_int_t)summary->errors, "throttles",
+					(json_int_t)summary->throttles, "starts", by_type, "p50Ms",
+					summary->p50_us / 1e3, "p95Ms", summary->p95_us / 1e3,
+					"p99Ms", summary->p99_us / 1e3));
+}
+
+json_t *thaw_top(struct thaw_service *service)
+{
+	json_t *functions = json_array(), *environments = json_object();
+	struct thaw_events_count queue = {0};
+	struct thaw_http_figures http = {0};
+	struct thaw_pool_counts pool;
+
+	thaw_pool_count(service->pool, &pool);
+	thaw_events_count(service->store, 0, &queue, NULL);
+	if (service->server)
+		thaw_http_figures(service->server, &http);
+	for (size_t i = 0; i < THAW_POOL_STATES; i++)
+		json_object_set_new(environments, states[i], json_integer(pool.environments[i]));
+	thaw_metrics_summarise(service->metrics, NULL, top_function, functions);
+	return json_pack("{s:{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}", "host",
+			 "environments", environments, "memoryMiB", (json_int_t)pool.memory_mib,
+			 "memoryLimitMiB", (json_int_t)service->memory_mib, "waiting",
+			 (json_int_t)pool.waiting, "started", (json_int_t)pool.started, "reused",
+			 (json_int_t)pool.reused, "queued",
+			 (json_int_t)(queue.waiting + queue.taken), "connections",
+			 (json_int_t)http.connections, "uptimeS",
+			 (json_int_t)((thaw_monotonic_ns() - service->began_ns) / 1000000000u),
+			 "functions", functions);
+}
+
+void thaw_top_gauges(void *context, struct thaw_gauges *gauges)
+{
+	struct thaw_service *service = context;
+	struct thaw_events_count queue = {.oldest_ms = THAW_STORE_UNSET};
+	struct thaw_http_figures http = {0};
+	struct thaw_logs_counts logs;
+	struct thaw_pool_counts pool;
+
+	thaw_pool_count(service->pool, &pool);
+	for (size_t i = 0; i < THAW_POOL_STATES; i++)
+		thaw_gauge(gauges, THAW_GAUGE_ENVIRONMENTS, pool.environments[i], states[i], "",
+			   "");
+	thaw_gauge(gauges, THAW_GAUGE_MEMORY, (double)pool.memory_mib * 1048576, "", "", "");
+	thaw_gauge(gauges, THAW_GAUGE_MEMORY_LIMIT, (double)service->memory_mib * 1048576, "", "",
+		   "");
+	thaw_gauge(gauges, THAW_GAUGE_WAITING, pool.waiting, "", "", "");
+	if (thaw_events_count(service->store, 0, &queue, NULL) == 0) {
+		int64_t age = queue.oldest_ms < 0
+				      ? 0
+				      : (int64_t)(thaw_realtime_ns() / 1000000) - queue.oldest_ms;
+		thaw_gauge(gauges, THAW_GAUGE_QUEUE_LENGTH, (double)(queue.waiting + queue.taken),
+			   "", "", "");
+		thaw_gauge(gauges, THAW_GAUGE_QUEUE_AGE, (double)age / 1e3, "", "", "");
+	}
+	thaw_http_figures(service->server, &http);
+	thaw_gauge(gauges, THAW_GAUGE_HTTP_CONNECTIONS, (double)http.connections, "", "", "");
+	thaw_logs_count(service->logs, &logs);
+	thaw_gauge(gauges, THAW_GAUGE_LOG_DROPPED, (double)logs.dropped_bytes, "", "", "");
+	thaw_gauge(gauges, THAW_GAUGE_LOG_LOST, (double)logs.lost_records, "", "", "");
+}

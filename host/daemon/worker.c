@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/daemon/worker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/code.h"
+#include "host/cold.h"
+#include "host/daemon/service.h"
+#include "host/daemon/snapshots.h"
+#include "host/daemon/targets.h"
+#include "host/telemetry/logs.h"
+#include "host/telemetry/logs_tail.h"
+#include "host/telemetry/metrics.h"
+#include "host/telemetry/platform_log.h"
+#include "host/tmp_drive.h"
+#include "lib/clock.h"
+#include "lib/error.h"
+#include "lib/fd.h"
+#include "lib/log.h"
+
+struct worker {
+	struct thaw_service *service;
+	struct thaw_target *target; /* a reference */
+	struct thaw_environment environment;
+	struct thaw_log_stream *log;
+	struct thaw_worker_job *job; /* the one under way; NULL between two */
+	int tmp;
+	bool provisioned;
+	bool used; /* it has had an invocation */
+	bool log_failed;
+};
+
+/* --- what is printed --- */
+
+static void worker_open_log(struct worker *worker)
+{
+	struct thaw_error err = {0};
+
+	/* The log's name comes with the start, and the first output soon after it. */
+	if (worker->log || worker->log_failed || !*worker->environment.log_stream)
+		return;
+	worker->log = thaw_log_stream_open(worker->service->logs, worker->target->function.account,
+					   worker->target->function.name,
+					   worker->environment.log_stream, &err);
+	worker->log_failed = !worker->log;
+	if (!worker->log)
+		thaw_log(THAW_LOG_WARN, "logs of \"%s\": %s", worker->target->function.name,
+			 err.message);
+}
+
+static void worker_print(struct worker *worker, enum thaw_log_kind kind, const uint8_t *data,
+			 size_t size)
+{
+	const char *id = worker->job ? worker->job->invocation.request_id : NULL;
+
+	worker_open_log(worker);
+	thaw_log_stream_write(worker->log, kind, id, data, size);
+	if (worker->job && worker->job->tail)
+		thaw_log_tail_push(worker->job->tail, data, size);
+}
+
+/* thaw_agent_log_fn */
+static void worker_log(void *context, Thaw__Agent__Log__Source source, const uint8_t *data,
+		       size_t size, uint64_t dropped)
+{
+	struct worker *worker = context;
+	char text[96];
+
+	if (size)
+		worker_print(worker,
+			     source == THAW__AGENT__LOG__SOURCE__AGENT ? THAW_LOG_KIND_PLATFORM
+								       : THAW_LOG_KIND_FUNCTION,
+			     data, size);
+	if (!dropped)
+		return;
+	int n = snprintf(text, sizeof(text), "\n%llu bytes were printed too fast and are lost\n",
+			 (unsigned long long)dropped);
+	worker_print(worker, THAW_LOG_KIND_PLATFORM, (const uint8_t *)text, (size_t)n);
+}
+
+static void worker_platform(struct worker *worker, const struct thaw_platform_event *event)
+{
+	char line[THAW_PLATFORM_LINE_MAX + 1];
+	size_t size =
+		worker->target->log_json
+			? thaw_platform_json(line, (int64_t)(thaw_realtime_ns() / 1000000), event)
+			: thaw_platform_text(line, event);
+
+	line[size] = '\n';
+	worker_print(worker, THAW_LOG_KIND_PLATFORM, (const uint8_t *)line, size + 1);
+}
+
+static enum thaw_platform_status platform_status(Thaw__Agent__Outcome outcome)
+{
+	switch (outcome) {
+	case THAW__AGENT__OUTCOME__OUTCOME_OK:
+		return THAW_PLATFORM_SUCCESS;
+	case THAW__AGENT__OUTCOME__OUTCOME_TIMEOUT:
+		return THAW_PLATFORM_TIMEOUT;
+	default:
+		return THAW_PLATFORM_ERROR;
+	}
+}
+
+static uint64_t restore_us(const struct thaw_environment *environment)
+{
+	return (environment->restore_ready_ns - environment->restore_asked_ns) / 1000;
+}
+
+static const char *initialization_type(const struct worker *worker)
+{
+	return worker->provisioned            ? "provisioned-concurrency"
+	       : worker->environment.restored ? "snap-start"
+					      : "on-demand";
+}
+
+/* INIT_REPORT or RESTORE_REPORT, of a start that came to no good end. */
+static void worker_report_start(struct worker *worker)
+{
+	const struct thaw_environment *environment = &worker->environment;
+	struct thaw_platform_event event = {
+		.kind = environment->restored ? THAW_PLATFORM_RESTORE_REPORT
+					      : THAW_PLATFORM_INIT_REPORT,
+		.status = platform_status(environment->start_outcome),
+		.duration_us = environment->restored ? restore_us(environment)
+						     : environment->start_duration_us,
+		.initialization_type = initialization_type(worker),
+	};
+
+	if (environment->start_outcome != THAW__AGENT__OUTCOME__OUTCOME_OK)
+		worker_platform(worker, &event);
+}
+
+static void worker_report_end(struct worker *worker, const struct thaw_worker_job *job)
+{
+	const struct thaw_environment *environment = &worker->environment;
+	const struct thaw_result *result = &job->result;
+	struct thaw_platform_event event = {
+		.kind = THAW_PLATFORM_END,
+		.status = platform_status(result->outcome),
+		.request_id = job->invocation.request_id,
+		.error_type = result->error_type,
+		.duration_us = result->duration_us,
+		.billed_ms = thaw_platform_billed_ms(result->duration_us),
+		.memory_mib = worker->target->function.memory_mib,
+		.max_memory_kib = result->max_memory_kib,
+	};
+
+	worker_platform(worker, &event);
+	event.kind = THAW_PLATFORM_REPORT;
+	if (!worker->used && environment->restored) {
+		event.first = THAW_PLATFORM_RESTORE;
+		event.first_us = restore_us(environment);
+		event.first_billed_ms = thaw_platform_billed_ms(environment->start_duration_us);
+	} else if (!worker->used &&
+		   environment->start_outcome == THAW__AGENT__OUTCOME__OUTCOME_OK) {
+		event.first = THAW_PLATFORM_INIT;
+		event.first_us = environment->start_duration_us;
+	}
+	worker_platform(worker, &event);
+}
+
+/* --- starting --- */
+
+/* The snapshot's files and the root image, opened once for all environments of the target, so that
+ * they map one image. */
+static int target_open_files(struct thaw_target *target, struct thaw_error *err)
+{
+	const struct thaw_host *host = &target->service->host;
+	bool direct = false;
+	int rc = 0;
+
+	pthread_mutex_lock(&target->lock);
+	if (!target->files_open) {
+		rc = thaw_snapshot_open(&host->state, target->snapshot, &target->files, err);
+		if (rc == 0) {
+			rc = thaw_snapshot_open_image(&target->files, host, &direct, err);
+			if (rc == 0)
+				rc = thaw_snapshot_open_root(&target->files, host, &target->root,
+							     err);
+			if (rc < 0)
+				thaw_snapshot_close(&target->files);
+			target->files_open = rc == 0;
+		}
+	}
+	pthread_mutex_unlock(&target->lock);
+	return rc;
+}
+
+static int worker_restore(struct worker *worker, struct thaw_worker_job *job,
+			  struct thaw_error *err)
+{
+	const struct thaw_restore_options options = {
+		.mode = THAW__VMM__RESTORE_MODE__RESTORE_MODE_MAP};
+	struct thaw_target *target = worker->target;
+	struct thaw_machine machine = THAW_MACHINE_NONE;
+
+	int rc = target_open_files(target, err);
+	if (rc == 0)
+		rc = thaw_tmp_drive_copy(&worker->service->host.state, target->files.tmp,
+					 &worker->tmp, err);
+	if (rc < 0)
+		return rc;
+	machine.root = target->root;
+	machine.code = target->files.code;
+	machine.layers = target->files.layers;
+	machine.tmp = worker->tmp;
+	machine.cpu_template = target->files.manifest.cpu_template;
+	return thaw_environment_restore(&worker->environment, &machine, &target->files.files,
+					&options, job ? &job->invocation : NULL, err);
+}
+
+static int worker_boot(struct worker *worker, struct thaw_error *err)
+{
+	const struct thaw_target *target = worker->target;
+	const struct thaw_host *host = &worker->service->host;
+	cleanup_close int drive = -1, layers = -1;
+	struct thaw_cold cold = THAW_COLD_NONE;
+
+	int rc = thaw_code_open(&host->state, target->code_digest, &drive, err);
+	if (rc == 0 && *target->layers_digest)
+		rc = thaw_code_open(&host->state, target->layers_digest, &layers, err);
+	struct thaw_cold_code code = {.drive = drive, .layers = layers};
+	if (rc == 0)
+		rc = thaw_cold_open(&cold, host, &target->function, &code, NULL, err);
+	if (rc == 0)
+		rc = thaw_environment_boot(&worker->environment, &cold.machine, err);
+	worker->tmp = thaw_fd_take(&cold.machine.tmp);
+	thaw_cold_close(&cold);
+	return rc;
+}
+
+static void worker_free(struct worker *worker)
+{
+	thaw_environment_close(&worker->environment);
+	thaw_cleanup_close(&worker->tmp);
+	thaw_log_stream_close(worker->log);
+	thaw_target_release(worker->target);
+	free(worker);
+}
+
+/* Before each start: a second follows a failed first. */
+static void worker_begin(struct worker *worker)
+{
+	thaw_environment_init(&worker->environment, &worker->service->host,
+			      &worker->target->function);
+	worker->environment.log = worker_log;
+	worker->environment.log_context = worker;
+}
+
+static int worker_start_any(struct worker *worker, struct thaw_worker_job *job,
+			    struct thaw_error *err)
+{
+	struct thaw_target *target = worker->target;
+
+	worker_begin(worker);
+	if (*target->snapshot) {
+		int rc = worker_restore(worker, job, err);
+		/* A snapshot that does not fit this host any more is made again; who comes
+		 * meanwhile is served all the same. */
+		bool stale = rc == -ESTALE || rc == -ENOENT || rc == -EBADMSG || rc == -ENOTSUP ||
+			     worker->environment.snapshot_refused;
+		if (rc == 0 || !stale)
+			return rc;
+		thaw_log(THAW_LOG_WARN, "function \"%s\", version %s: %s", target->function.name,
+			 target->function.version, err->message);
+		thaw_snapshots_again(worker->service->snapshots, target->function_id,
+				     target->version);
+		thaw_environment_close(&worker->environment);
+		thaw_cleanup_close(&worker->tmp);
+		worker->tmp = -1;
+		worker_begin(worker);
+	}
+	return worker_boot(worker, err);
+}
+
+/* A thaw-vmm dies with the thread that started it: this is the environment's own. */
+static void *worker_start(void *context, void *data, struct thaw_pool_job *pool_job)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	struct thaw_worker_job *job = pool_job ? pool_job->data : NULL;
+	struct thaw_error err = {0};
+
+	if (!worker) {
+		if (job)
+			snprintf(job->failure, sizeof(job->failure), "no memory left");
+		return NULL;
+	}
+	worker->service = context;
+	worker->target = thaw_target_hold(data);
+	worker->tmp = -1;
+	worker->provisioned = !job;
+	worker->job = job;
+	int rc = worker_start_any(worker, job, &err);
+	if (rc < 0) {
+		thaw_log(THAW_LOG_ERROR, "function \"%s\" of %s: starting an environment: %s",
+			 worker->target->function.name, worker->target->function.account,
+			 err.message);
+		if (job)
+			snprintf(job->failure, sizeof(job->failure), "%.511s", err.message);
+		worker_free(worker);
+		return NULL;
+	}
+	if (worker->environment.restored)
+		thaw_metrics_restore_steps(worker->service->metrics,
+					   &worker->environment.restore_steps);
+	worker->job = NULL;
+	return worker;
+}
+
+/* --- invocations --- */
+
+static enum thaw_start_type start_type(const struct worker *worker)
+{
+	if (worker->provisioned)
+		return THAW_START_PROVISIONED;
+	if (worker->used)
+		return THAW_START_WARM;
+	return worker->environment.restored ? THAW_START_RESTORE : THAW_START_COLD;
+}
+
+static void worker_note_start(const struct worker *worker, struct thaw_worker_job *job)
+{
+	job->start = start_type(worker);
+	job->first = !worker->used;
+	if (worker->used || worker->provisioned)
+		return;
+	if (worker->environment.restored)
+		job->restore_us = restore_us(&worker->environment);
+	else
+		job->init_us = worker->environment.start_duration_us;
+}
+
+/* A function whose restore failed is not given the event: its error is the answer. */
+static bool worker_start_failed(struct worker *worker, struct thaw_worker_job *job)
+{
+	struct thaw_environment *environment = &worker->environment;
+
+	if (worker->used || !environment->restored ||
+	    environment->start_outcome == THAW__AGENT__OUTCOME__OUTCOME_OK)
+		return false;
+	job->error_document = strdup(environment->start_error ?: "{}");
+	job->ran = job->error_document != NULL;
+	job->result.outcome = environment->start_outcome;
+	job->result.response = (const uint8_t *)job->error_document;
+	job->result.response_size = job->error_document ? strlen(job->error_document) : 0;
+	return true;
+}
+
+static bool worker_handle(void *opaque, struct thaw_pool_job *pool_job)
+{
+	struct thaw_worker_job *job = pool_job->data;
+	struct worker *worker = opaque;
+	struct thaw_error err = {0};
+
+	worker->job = job;
+	worker_note_start(worker, job);
+	if (!worker->used)
+		worker_report_start(worker);
+	bool good = !worker_start_failed(worker, job);
+	if (good) {
+		const struct thaw_platform_event start = {
+			.kind = THAW_PLATFORM_START,
+			.request_id = job->invocation.request_id,
+			.version = worker->target->function.version,
+		};
+		worker_platform(worker, &start);
+		int rc = thaw_environment_invoke(&worker->environment, &job->invocation,
+						 &job->result, &err);
+		job->ran = rc == 0;
+		good = rc == 0;
+		if (rc < 0) {
+			snprintf(job->failure, sizeof(job->failure), "%.511s", err.message);
+			thaw_log(THAW_LOG_ERROR, "function \"%s\" of %s: %s",
+				 worker->target->function.name, worker->target->function.account,
+				 err.message);
+		} else {
+			worker_report_end(worker, job);
+		}
+	}
+	thaw_log_stream_flush(worker->log);
+	worker->used = true;
+	worker->job = NULL;
+	return good;
+}
+
+static bool worker_freeze(void *opaque)
+{
+	struct worker *worker = opaque;
+
+	return thaw_environment_pause(&worker->environment, NULL) == 0;
+}
+
+static bool worker_thaw(void *opaque)
+{
+	struct worker *worker = opaque;
+
+	return thaw_environment_unpause(&worker->environment, NULL) == 0;
+}
+
+static void worker_close(void *opaque)
+{
+	worker_free(opaque);
+}
+
+static void worker_hold(void *target)
+{
+	thaw_target_hold(target);
+}
+
+static void worker_release(void *target)
+{
+	thaw_target_release(target);
+}
+
+static void worker_moved(void *context, void *data, enum thaw_pool_state from,
+			 enum thaw_pool_state to, uint64_t ns)
+{
+	struct thaw_service *service = context;
+
+	(void)data;
+	thaw_metrics_transition(service->metrics, from, to, ns);
+}
+
+const struct thaw_pool_ops thaw_worker_ops = {
+	.hold = worker_hold,
+	.release = worker_release,
+	.start = worker_start,
+	.handle = worker_handle,
+	.freeze = worker_freeze,
+	.thaw = worker_thaw,
+	.close = worker_close,
+	.moved = worker_moved,
+};
