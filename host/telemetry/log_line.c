@@ -147,7 +147,7 @@ size_t thaw_log_head_format(char head[THAW_LOG_HEAD_MAX], int64_t time_ms, const
 	return (size_t)(to - head);
 }
 
-size_t thaw_utf8_length(const uint8_t *text, size_t size)
+size_t thaw_log_text_character(const uint8_t *text, size_t size)
 {
 	uint8_t low = 0x80, high = 0xbf;
 	size_t length;
@@ -185,7 +185,7 @@ size_t thaw_log_text_clean(char *clean, const uint8_t *text, size_t size)
 	char *to = clean;
 
 	while (size) {
-		size_t length = thaw_utf8_length(text, size);
+		size_t length = thaw_log_text_character(text, size);
 		if (length == 0 || length > size) {
 			memcpy(to, "\xef\xbf\xbd", 3);
 			to += 3;
@@ -216,7 +216,7 @@ size_t thaw_log_text_whole(const uint8_t *text, size_t size)
 		const uint8_t *last = text + size - back;
 		if ((*last & 0xc0) == 0x80)
 			continue;
-		return thaw_utf8_length(last, back) > back ? size - back : size;
+		return thaw_log_text_character(last, back) > back ? size - back : size;
 	}
 	return size;
 }

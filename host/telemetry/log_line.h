@@ -55,7 +55,7 @@ size_t thaw_log_head_format(char head[THAW_LOG_HEAD_MAX], int64_t time_ms, const
 
 /* The length of the UTF-8 sequence that `size` bytes, at least one, begin with (RFC 3629: shortest
  * form, no surrogates). 0: it is none; more than `size`: it is one so far as it goes. */
-size_t thaw_utf8_length(const uint8_t *text, size_t size);
+size_t thaw_log_text_character(const uint8_t *text, size_t size);
 
 /* Cleans `size` bytes into `clean`, which holds THAW_LOG_CLEAN times as many; the length written.
  * What is clean comes out as it is. */

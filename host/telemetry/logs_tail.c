@@ -55,7 +55,7 @@ size_t thaw_log_tail_read(const struct thaw_log_tail *tail, char text[THAW_LOG_T
 	}
 	size_t used = 0;
 	while (used < size) {
-		size_t length = thaw_utf8_length(from + used, size - used);
+		size_t length = thaw_log_text_character(from + used, size - used);
 		if (length == 0 || length > size - used) {
 			text[used++] = '?';
 			continue;

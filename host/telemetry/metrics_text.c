@@ -52,7 +52,7 @@ static void put_value(struct thaw_metrics_text *text, const char *value)
 	size_t size = strlen(value);
 
 	while (size) {
-		size_t length = thaw_utf8_length(at, size);
+		size_t length = thaw_log_text_character(at, size);
 		if (length == 0 || length > size) {
 			puts_to(text, "\xef\xbf\xbd");
 			length = 1;
