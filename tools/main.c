@@ -16,6 +16,7 @@ static const struct {
 	{"snapshot", cmd_snapshot, "make, list, inspect and remove snapshots"},
 	{"invoke", cmd_invoke, "restore a snapshot, give it an event, print the response"},
 	{"bench", cmd_bench, "cold boot against restore against warm, phase by phase"},
+	{"logs", cmd_logs, "what a function has printed under the daemon"},
 };
 
 static void usage(FILE *out)

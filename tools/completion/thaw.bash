@@ -17,6 +17,14 @@ _thaw_snapshots() {
 	[ -d "$dir" ] && ls -- "$dir" 2>/dev/null
 }
 
+_thaw_functions() {
+	# Those that have logs. The same letters.
+	local account
+	for account in "$(_thaw_state)"/logs/*/; do
+		[ -d "$account" ] && ls -- "$account" 2>/dev/null
+	done
+}
+
 _thaw() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
 	local common="--state --verbose --json --help"
@@ -26,7 +34,8 @@ _thaw() {
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case "${COMP_WORDS[i]}" in
-		--state | --out | --event | --code | --layer | --mode | --runtime) i=$((i + 1)) ;;
+		--state | --out | --event | --code | --layer | --mode | --runtime | --data | --account | --since | \
+			--until | --filter | --request-id | --stream) i=$((i + 1)) ;;
 		-*) ;;
 		*)
 			if [ -z "$command" ]; then
@@ -42,7 +51,7 @@ _thaw() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$word"; compgen -f -X '!*.zip' -- "$word")
 		return
 		;;
-	--state | --out)
+	--state | --out | --data)
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		return
 		;;
@@ -55,7 +64,7 @@ _thaw() {
 	--cpu-template) words="auto host software-kvm" ;;
 	*)
 		case "$command" in
-		"") words="doctor run snapshot invoke bench --version $common" ;;
+		"") words="doctor run snapshot invoke bench logs --version $common" ;;
 		doctor) words=$common ;;
 		run) words="$function $common" ;;
 		snapshot)
@@ -73,6 +82,10 @@ _thaw() {
 		bench)
 			words="$(_thaw_snapshots) --n --cold-n --warm-n --evicted-n --modes --event --out
 				--no-plot $common"
+			;;
+		logs)
+			words="$(_thaw_functions) --data --account --since --until --follow --filter
+				--request-id --stream $common"
 			;;
 		esac
 		;;
