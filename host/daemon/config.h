@@ -31,7 +31,7 @@ struct thaw_config {
 	uint32_t connections;
 	/* Asynchronous invocations: the contract's times, and what they are multiplied by. */
 	double retry_scale;
-	bool destination_private; /* their results may go to private addresses */
+	bool destination_private; /* results may be posted to addresses that are not public */
 	uint64_t log_file_bytes, log_function_bytes;
 	uint32_t log_retention_s;
 	char otlp[1024]; /* http://host:port/v1/traces; "": none */
