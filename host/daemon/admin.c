@@ -10,6 +10,7 @@
 
 #include "host/api/keyring.h"
 #include "host/control_client.h"
+#include "host/function.h"
 #include "host/operations/operation.h"
 #include "host/store/accounts.h"
 
@@ -182,10 +183,8 @@ static json_t *perform_here(const char *data, const json_t *request)
 		rc = thaw_accounts_list(admin.store, NULL, 1, &accounts, &count, &err);
 	if (rc >= 0) {
 		thaw_accounts_free(accounts, count);
-		cleanup_close int dir = open(data, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		cleanup_close int readable = open(data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		rc = thaw_keyring_open(&admin.keyring, readable, count == 0, &err);
-		(void)dir;
+		cleanup_close int dir = open(data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		rc = thaw_keyring_open(&admin.keyring, dir, count == 0, &err);
 	}
 	if (rc == 0)
 		answer = thaw_admin_perform(&admin, request, &changed);

@@ -10,6 +10,7 @@
 #define THAW_HOST_DAEMON_ADMIN_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 struct thaw_keyring;
 struct thaw_store;

@@ -331,7 +331,7 @@ int thaw_targets_resolve(struct thaw_targets *targets, const char *account, cons
 			 struct thaw_error *err)
 {
 	struct thaw_target *chosen = NULL;
-	char text[256], arn[THAW_ARN_TEXT];
+	char text[256];
 
 	snprintf(text, sizeof(text), "%s/%s:%s", account, name, qualifier);
 	pthread_mutex_lock(&targets->lock);
@@ -346,8 +346,7 @@ int thaw_targets_resolve(struct thaw_targets *targets, const char *account, cons
 		return rc;
 	resolved->target = chosen;
 	thaw_version_text(chosen->version, resolved->executed_version);
-	thaw_arn_function(targets->service, account, name, qualifier, arn);
-	snprintf(resolved->arn, sizeof(resolved->arn), "%s", arn);
+	thaw_arn_function(targets->service, account, name, qualifier, resolved->arn);
 	return 0;
 }
 

@@ -55,7 +55,7 @@ struct thaw_target {
 struct thaw_resolved {
 	struct thaw_target *target; /* a reference; thaw_target_release */
 	char executed_version[24];
-	char arn[256]; /* as the function sees it: with the qualifier that was used */
+	char arn[512]; /* as the function sees it: with the qualifier that was used */
 };
 
 struct thaw_targets *thaw_targets_new(struct thaw_service *service, struct thaw_error *err);

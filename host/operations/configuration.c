@@ -39,11 +39,10 @@ json_t *thaw_configuration_render(const struct thaw_service *service,
 	/* Of an image, as on Lambda: what SnapStart has made of a published version. */
 	if (version->snapshot && *version->snapshot)
 		set_text(json_object_get(out, "SnapStart"), "OptimizationStatus", "On");
-	if (thaw_config_snap_start(config) || json_object_get(config, "Runtime"))
-		json_object_set_new(out, "RuntimeVersionConfig",
-				    json_pack("{s:s+}", "RuntimeVersionArn",
-					      "arn:aws:lambda:us-east-1::runtime:",
-					      thaw_config_text(config, "Runtime") ?: ""));
+	json_object_set_new(out, "RuntimeVersionConfig",
+			    json_pack("{s:s+++}", "RuntimeVersionArn",
+				      "arn:aws:lambda:", service->config->region,
+				      "::runtime:", thaw_config_text(config, "Runtime") ?: ""));
 	json_decref(config);
 	return out;
 }

@@ -11,6 +11,7 @@
 #define THAW_HOST_OPERATIONS_FUNCTION_CONFIG_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "host/function.h"
 

@@ -56,8 +56,8 @@ static void head_context(struct head *head)
 			"InvalidRequestContentException", "Client context must be base64-encoded.");
 		return;
 	}
-	/* The runtime gets the JSON itself, in a header: white space is all that control bytes can be
-	 * there. */
+	/* The runtime gets the JSON itself, in a header: white space is all that control bytes can
+	 * be there. */
 	bool json = thaw_json_check(raw, size, NULL) == 0;
 	for (size_t i = 0; i < size; i++)
 		raw[i] = raw[i] < 0x20 ? ' ' : raw[i];

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "host/archive.h"
+#include "host/daemon/works.h"
 #include "host/operations/operation.h"
 #include "host/operations/operations.h"
 
