@@ -104,6 +104,8 @@ int cmd_snapshot(struct tool *tool, int argc, char **argv);
 int cmd_snapshot_create(struct tool *tool, int argc, char **argv);
 int cmd_invoke(struct tool *tool, int argc, char **argv);
 int cmd_bench(struct tool *tool, int argc, char **argv);
+int cmd_account(struct tool *tool, int argc, char **argv);
 int cmd_logs(struct tool *tool, int argc, char **argv);
+int cmd_top(struct tool *tool, int argc, char **argv);
 
 #endif

@@ -64,7 +64,7 @@ _thaw() {
 	--cpu-template) words="auto host software-kvm" ;;
 	*)
 		case "$command" in
-		"") words="doctor run snapshot invoke bench logs --version $common" ;;
+		"") words="doctor run snapshot invoke bench account logs top --version $common" ;;
 		doctor) words=$common ;;
 		run) words="$function $common" ;;
 		snapshot)
@@ -83,6 +83,14 @@ _thaw() {
 			words="$(_thaw_snapshots) --n --cold-n --warm-n --evicted-n --modes --event --out
 				--no-plot $common"
 			;;
+		account)
+			case "$verb" in
+			"") words="create key ls disable enable --data --help" ;;
+			create | key) words="--env --data --help" ;;
+			*) words="--data --help" ;;
+			esac
+			;;
+		top) words="--data --every --once $common" ;;
 		logs)
 			words="$(_thaw_functions) --data --account --since --until --follow --filter
 				--request-id --stream $common"
