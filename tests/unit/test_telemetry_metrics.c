@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Metrics: what a scrape says, read by a small parser of the format that shares nothing with the
- * writer; bounds on the number of series; summaries; and many threads. */
+/* Metrics: what a scrape says, bounds on the number of series, summaries, and many threads. */
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -15,151 +14,7 @@
 
 #include "host/phases.h"
 #include "host/telemetry/metrics.h"
-
-/* --- a parser of the text format 0.0.4 ------------------------------------------------------ */
-
-struct sample {
-	char series[512]; /* name and labels as they stand */
-	double value;
-};
-
-struct scrape {
-	char *text;
-	struct sample *sample;
-	size_t count;
-	char family[128], type[16];
-	char seen[128][128]; /* families */
-	size_t families;
-};
-
-static size_t name_length(const char *at, bool colons)
-{
-	static const char first[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
-	size_t length = 0;
-
-	while (at[length] && (strchr(first, at[length]) || (colons && at[length] == ':') ||
-			      (length && at[length] >= '0' && at[length] <= '9')))
-		length++;
-	return length;
-}
-
-/* {name="value",...}: behind it; the value of the label `le` goes into *le. */
-static const char *check_labels(const char *at, double *le)
-{
-	assert_int_equal(*at++, '{');
-	for (;;) {
-		size_t length = name_length(at, false);
-		bool is_le = length == 2 && memcmp(at, "le", 2) == 0;
-		assert_true(length > 0);
-		at += length;
-		assert_memory_equal(at, "=\"", 2);
-		at += 2;
-		if (is_le)
-			*le = strncmp(at, "+Inf\"", 5) == 0 ? INFINITY : strtod(at, NULL);
-		for (; *at != '"'; at++) {
-			assert_true(*at && *at != '\n');
-			if (*at == '\\') {
-				at++;
-				assert_true(*at == '\\' || *at == '"' || *at == 'n');
-			}
-		}
-		at++;
-		if (*at == '}')
-			return at + 1;
-		assert_int_equal(*at++, ',');
-	}
-}
-
-static void parse_comment(struct scrape *scrape, const char *line)
-{
-	char name[128], type[16], end;
-
-	if (strncmp(line, "# HELP ", 7) == 0) {
-		assert_int_equal(sscanf(line, "# HELP %127s %c", name, &end), 2);
-		for (size_t i = 0; i < scrape->families; i++)
-			assert_string_not_equal(scrape->seen[i], name);
-		assert_true(scrape->families < 128);
-		strcpy(scrape->seen[scrape->families++], name);
-		strcpy(scrape->family, name);
-		scrape->type[0] = 0;
-		return;
-	}
-	assert_int_equal(sscanf(line, "# TYPE %127s %15s", name, type), 2);
-	assert_string_equal(name, scrape->family);
-	assert_string_equal(scrape->type, "");
-	assert_true(strcmp(type, "counter") == 0 || strcmp(type, "gauge") == 0 ||
-		    strcmp(type, "histogram") == 0);
-	size_t length = strlen(name);
-	assert_int_equal(length > 6 && strcmp(name + length - 6, "_total") == 0,
-			 strcmp(type, "counter") == 0);
-	strcpy(scrape->type, type);
-}
-
-static void parse_sample(struct scrape *scrape, const char *line)
-{
-	static double last_bound, last_value;
-	size_t length = name_length(line, true), family = strlen(scrape->family);
-	struct sample *sample = &scrape->sample[scrape->count++];
-	const char *at = line + length, *suffix = line + family;
-	double le = NAN;
-	char *end;
-
-	assert_true(length >= family && memcmp(line, scrape->family, family) == 0);
-	if (*at == '{')
-		at = check_labels(at, &le);
-	assert_true((size_t)(at - line) < sizeof(sample->series));
-	memcpy(sample->series, line, (size_t)(at - line));
-	sample->series[at - line] = 0;
-	for (size_t i = 0; i + 1 < scrape->count; i++)
-		assert_string_not_equal(scrape->sample[i].series, sample->series);
-	assert_int_equal(*at++, ' ');
-	sample->value = strtod(at, &end);
-	assert_true(end != at && *end == 0);
-	if (strcmp(scrape->type, "histogram") != 0) {
-		assert_int_equal(length, family);
-		return;
-	}
-	/* Buckets stand in order and only grow, the last is +Inf and the count. */
-	if (strncmp(suffix, "_bucket{", 8) == 0) {
-		assert_false(isnan(le));
-		if (last_bound < INFINITY && last_bound > 0)
-			assert_true(le > last_bound && sample->value >= last_value);
-		last_bound = le;
-		last_value = sample->value;
-		return;
-	}
-	assert_true(isinf(last_bound));
-	if (strncmp(suffix, "_sum", 4) == 0)
-		return;
-	assert_memory_equal(suffix, "_count", 6);
-	assert_true(sample->value == last_value);
-	last_bound = 0;
-}
-
-static void scrape_parse(struct scrape *scrape, char *text, size_t size)
-{
-	size_t lines = 0;
-
-	assert_int_equal(strlen(text), size);
-	for (size_t i = 0; i < size; i++)
-		lines += text[i] == '\n';
-	assert_true(size == 0 || text[size - 1] == '\n');
-	*scrape = (struct scrape){.text = text, .sample = calloc(lines + 1, sizeof(struct sample))};
-	for (char *line = text, *next; *line; line = next) {
-		next = strchr(line, '\n');
-		*next++ = 0;
-		if (*line == '#')
-			parse_comment(scrape, line);
-		else
-			parse_sample(scrape, line);
-	}
-}
-
-static void scrape_clear(struct scrape *scrape)
-{
-	free(scrape->text);
-	free(scrape->sample);
-}
+#include "tests/unit/service_prometheus.h"
 
 static void scrape_get(struct scrape *scrape, struct thaw_metrics *metrics, const char *account,
 		       thaw_metrics_gauges_fn *gauges)
@@ -171,26 +26,14 @@ static void scrape_get(struct scrape *scrape, struct thaw_metrics *metrics, cons
 	scrape_parse(scrape, text, size);
 }
 
-/* NAN: there is no such series. */
-static double value_of(const struct scrape *scrape, const char *series)
-{
-	for (size_t i = 0; i < scrape->count; i++) {
-		if (strcmp(scrape->sample[i].series, series) == 0)
-			return scrape->sample[i].value;
-	}
-	return NAN;
-}
-
 static void check_value(const struct scrape *scrape, const char *series, double expected)
 {
-	double value = value_of(scrape, series);
+	double value = scrape_value(scrape, series);
 
 	if (isnan(value))
 		print_error("there is no %s\n", series);
 	assert_float_equal(value, expected, 1e-9);
 }
-
-/* --- tests ---------------------------------------------------------------------------------- */
 
 static void invoke(struct thaw_metrics *metrics, const char *account, const char *function,
 		   const char *version, uint64_t us)
@@ -262,7 +105,8 @@ static void a_scrape_says_what_happened(void **state)
 	check_value(&scrape, "thaw_invoke_duration_seconds_bucket{" ORDERS ",le=\"+Inf\"}", 2);
 	check_value(&scrape, "thaw_invoke_duration_seconds_sum{" ORDERS "}", 0.00401);
 	check_value(&scrape, "thaw_init_duration_seconds_count{" ORDERS "}", 1);
-	assert_true(isnan(value_of(&scrape, "thaw_restore_duration_seconds_count{" ORDERS "}")));
+	assert_true(
+		isnan(scrape_value(&scrape, "thaw_restore_duration_seconds_count{" ORDERS "}")));
 #define ASYNC "account=\"1\",function=\"orders\""
 	check_value(&scrape, "thaw_async_events_received_total{" ASYNC "}", 1);
 	check_value(&scrape, "thaw_async_event_age_seconds_sum{" ASYNC "}", 2);
@@ -277,8 +121,8 @@ static void a_scrape_says_what_happened(void **state)
 	check_value(&scrape, "thaw_environments{state=\"busy\"}", 4);
 	check_value(&scrape, "thaw_async_events_oldest_age_seconds", 1.5);
 	check_value(&scrape, "thaw_concurrent_executions{account=\"2\",function=\"orders\"}", 5);
-	assert_true(value_of(&scrape, "process_resident_memory_bytes") > 1e5);
-	assert_true(value_of(&scrape, "process_open_fds") >= 3);
+	assert_true(scrape_value(&scrape, "process_resident_memory_bytes") > 1e5);
+	assert_true(scrape_value(&scrape, "process_open_fds") >= 3);
 	scrape_clear(&scrape);
 	thaw_metrics_free(m);
 }
@@ -323,17 +167,6 @@ static void labels_are_escaped(void **state)
 	thaw_metrics_free(m);
 }
 
-static double sum_of(const struct scrape *scrape, const char *prefix)
-{
-	double sum = 0;
-
-	for (size_t i = 0; i < scrape->count; i++) {
-		if (strncmp(scrape->sample[i].series, prefix, strlen(prefix)) == 0)
-			sum += scrape->sample[i].value;
-	}
-	return sum;
-}
-
 static void series_are_bounded(void **state)
 {
 	const struct thaw_metrics_limits limits = {.account_series = 10, .series = 25};
@@ -371,8 +204,8 @@ static void series_are_bounded(void **state)
 		    "start_type=\"warm\"}",
 		    180);
 	/* None is lost. */
-	assert_true(sum_of(&scrape, "thaw_invocations_total") == 251);
-	assert_true(sum_of(&scrape, "thaw_async_events_received_total") == 50);
+	assert_true(scrape_sum(&scrape, "thaw_invocations_total") == 251);
+	assert_true(scrape_sum(&scrape, "thaw_async_events_received_total") == 50);
 	scrape_clear(&scrape);
 	/* What is removed makes room. */
 	thaw_metrics_remove_function(m, "1", "f9");
@@ -380,7 +213,7 @@ static void series_are_bounded(void **state)
 	thaw_metrics_remove_function(m, "none", "f");
 	invoke(m, "1", "new", "1", 1000);
 	scrape_get(&scrape, m, NULL, NULL);
-	assert_true(isnan(value_of(
+	assert_true(isnan(scrape_value(
 		&scrape, "thaw_errors_total{account=\"1\",function=\"f9\",version=\"1\"}")));
 	scrape_clear(&scrape);
 	thaw_metrics_free(m);
@@ -402,8 +235,8 @@ static void removed_functions_are_gone(void **state)
 		thaw_metrics_remove_function(m, "1", "orders");
 	}
 	scrape_get(&scrape, m, NULL, NULL);
-	assert_true(sum_of(&scrape, "thaw_invocations_total") == 20);
-	assert_true(sum_of(&scrape, "thaw_async_events_received_total") == 0);
+	assert_true(scrape_sum(&scrape, "thaw_invocations_total") == 20);
+	assert_true(scrape_sum(&scrape, "thaw_async_events_received_total") == 0);
 	check_value(&scrape, "thaw_errors_total{account=\"1\",function=\"orders2\",version=\"1\"}",
 		    0);
 	scrape_clear(&scrape);
@@ -536,7 +369,7 @@ static void many_threads(void **state)
 		    "thaw_invocations_total{account=\"1\",function=\"steady\",version=\"1\","
 		    "start_type=\"warm\"}",
 		    THREADS * ROUNDS);
-	assert_true(sum_of(&scrape, "thaw_restore_step_seconds_count") == THREADS * ROUNDS);
+	assert_true(scrape_sum(&scrape, "thaw_restore_step_seconds_count") == THREADS * ROUNDS);
 	scrape_clear(&scrape);
 	thaw_metrics_free(m);
 }
