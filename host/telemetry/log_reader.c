@@ -191,6 +191,15 @@ static DIR *reader_folder(struct thaw_log_reader *reader, int dir, const char *n
 	return list;
 }
 
+/* What is no folder has no logs in it. */
+static int folder_fault(struct thaw_log_reader *reader, int rc)
+{
+	if (rc != -ENOTDIR && rc != -ELOOP)
+		return rc == -ENOENT ? 0 : rc;
+	reader->damaged++;
+	return 0;
+}
+
 static int scan_account(struct thaw_log_reader *reader, const char *account)
 {
 	int rc, outer;
@@ -198,12 +207,12 @@ static int scan_account(struct thaw_log_reader *reader, const char *account)
 	/* The function's folder may come later. */
 	DIR *above = reader_folder(reader, reader->dir, account, IN_CREATE | IN_MOVED_TO, &outer);
 	if (!above)
-		return outer == -ENOENT || outer == -ENOTDIR || outer == -ELOOP ? 0 : outer;
+		return folder_fault(reader, outer);
 	DIR *list = reader_folder(reader, dirfd(above), reader->query.function,
 				  IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_MODIFY, &rc);
 	closedir(above);
 	if (!list)
-		return rc == -ENOENT ? 0 : rc;
+		return folder_fault(reader, rc);
 	reader->found = true;
 	for (struct dirent *entry; rc == 0 && (entry = readdir(list));)
 		rc = reader_add(reader, dirfd(list), account, entry->d_name);

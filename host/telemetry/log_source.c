@@ -67,8 +67,8 @@ int thaw_log_source_next(struct thaw_log_source *source)
 
 	source->waiting = false;
 	for (;;) {
-		const char *line = source->data + source->start;
 		size_t size = source->end - source->start;
+		const char *line = size ? source->data + source->start : NULL;
 		const char *feed = size > seen ? memchr(line + seen, '\n', size - seen) : NULL;
 		if (!feed) {
 			seen = size;

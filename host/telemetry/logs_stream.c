@@ -150,18 +150,19 @@ static void rate_fill(struct thaw_log_stream *stream)
 				 : stream->tokens + (int64_t)earned;
 }
 
-static void stream_tell_dropped(struct thaw_log_stream *stream)
+/* How long what it has to tell is on the disk. */
+static size_t stream_tell_dropped(struct thaw_log_stream *stream)
 {
 	char text[128];
 
 	if (!stream->dropped_bytes)
-		return;
+		return 0;
 	int n = snprintf(text, sizeof(text),
 			 "[%llu bytes of logs were dropped here: more than %llu bytes per second]",
 			 (unsigned long long)stream->dropped_bytes,
 			 (unsigned long long)stream->logs->config.rate);
 	stream->dropped_bytes = 0;
-	stream_record(stream, THAW_LOG_KIND_PLATFORM, NULL, text, (size_t)n);
+	return stream_record(stream, THAW_LOG_KIND_PLATFORM, NULL, text, (size_t)n);
 }
 
 /* --- lines --------------------------------------------------------------------------------- */
@@ -180,10 +181,10 @@ static void line_record(struct thaw_log_stream *stream, enum thaw_log_kind kind,
 					  memory_order_relaxed);
 		return;
 	}
-	/* In the order of things: what was dropped came before this. */
-	stream_tell_dropped(stream);
-	/* What it takes of the disk counts, not what was printed: an empty line is all head, and a
-	 * control character four. That may make a debt. */
+	/* In the order of things: what was dropped came before this. What both take of the disk
+	 * counts, not what was printed: an empty line is all head, and a control character four.
+	 * That may make a debt. */
+	stream->tokens -= (int64_t)stream_tell_dropped(stream);
 	stream->tokens -= (int64_t)stream_record(stream, kind, request_id, text, size);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What functions print, on the disk: lines of pieces, hostile texts, the rate, rotation, a full
- * disk, and sweeping. */
+ * disk. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/fd.h"
 #include "tests/unit/service_telemetry_harness.h"
@@ -172,6 +173,28 @@ static void a_flood_is_dropped_and_told(void **state)
 	logs_teardown(&f);
 }
 
+/* A guest that prints just what makes most of it: the file stays within the rate. */
+static void a_flood_of_nothing_is_bounded(void **state)
+{
+	const struct thaw_logs_config config = {.rate = 10000, .burst = 10000};
+	struct logs_fixture f;
+
+	(void)state;
+	logs_setup(&f, &config);
+	struct thaw_log_stream *s = logs_stream(&f, "orders", LOGS_STREAM("0"));
+	uint64_t begun = thaw_monotonic_ns();
+	while (thaw_monotonic_ns() - begun < 200000000) {
+		for (int i = 0; i < 100; i++)
+			logs_print(s, "r1", "\n");
+	}
+	thaw_log_stream_close(s);
+	double seconds = (double)(thaw_monotonic_ns() - begun) / 1e9;
+	char *text = logs_read(&f, "orders", LOGS_FILE("0"));
+	assert_true((double)strlen(text) < 10000 * (1 + seconds) + 1000);
+	free(text);
+	logs_teardown(&f);
+}
+
 static void full_files_are_renamed(void **state)
 {
 	const struct thaw_logs_config config = {.file_max = 300};
@@ -293,97 +316,6 @@ static void names_are_checked(void **state)
 	logs_teardown(&f);
 }
 
-/* --- sweeping ------------------------------------------------------------------------------ */
-
-#define NOW 1769860800
-
-static void write_aged(struct logs_fixture *f, const char *function, const char *file, size_t size,
-		       int64_t written)
-{
-	const struct timespec times[2] = {{.tv_sec = written}, {.tv_sec = written}};
-	char *text = calloc(1, size + 1);
-
-	memset(text, 'x', size);
-	logs_write(f, function, file, text);
-	free(text);
-	assert_int_equal(utimensat(AT_FDCWD, logs_path(f, function, file), times, 0), 0);
-}
-
-static void old_files_are_swept(void **state)
-{
-	const struct thaw_logs_config config = {.retention_s = 1000};
-	struct thaw_logs_swept swept;
-	struct thaw_error err = {0};
-	struct logs_fixture f;
-
-	(void)state;
-	logs_setup(&f, &config);
-	write_aged(&f, "orders", LOGS_FILE("0"), 10, NOW - 1001);
-	write_aged(&f, "orders", LOGS_FILE("0") ".1", 10, NOW - 2000);
-	write_aged(&f, "orders", LOGS_FILE("1"), 10, NOW - 999);
-	write_aged(&f, "orders", "notes.txt", 10, NOW - 5000);
-	write_aged(&f, "gone", LOGS_FILE("0"), 10, NOW - 1001);
-	/* What a link leads to is not ours to sweep. */
-	char link[64 + 64];
-	snprintf(link, sizeof(link), "%s/logs/link", f.path);
-	assert_int_equal(symlink(LOGS_ACCOUNT "/orders", link), 0);
-	assert_int_equal(thaw_logs_sweep(f.logs, NOW, &swept, &err), 0);
-	assert_int_equal(swept.files, 3);
-	assert_int_equal(swept.bytes, 30);
-	assert_int_equal(swept.left_bytes, 10);
-	assert_false(logs_exists(&f, "orders", LOGS_FILE("0")));
-	assert_false(logs_exists(&f, "orders", LOGS_FILE("0") ".1"));
-	assert_true(logs_exists(&f, "orders", LOGS_FILE("1")));
-	assert_true(logs_exists(&f, "orders", "notes.txt"));
-	assert_false(logs_exists(&f, "gone", "."));
-	logs_teardown(&f);
-}
-
-static void the_oldest_make_room(void **state)
-{
-	const struct thaw_logs_config config = {.function_max = 250};
-	struct thaw_logs_swept swept;
-	struct logs_fixture f;
-
-	(void)state;
-	logs_setup(&f, &config);
-	write_aged(&f, "orders", LOGS_FILE("0"), 100, NOW - 10);
-	write_aged(&f, "orders", LOGS_FILE("1"), 100, NOW - 30);
-	write_aged(&f, "orders", LOGS_FILE("2"), 100, NOW - 20);
-	write_aged(&f, "orders", LOGS_FILE("3"), 100, NOW - 20);
-	/* The limit is each function's own. */
-	write_aged(&f, "bills", LOGS_FILE("0"), 250, NOW - 100);
-	assert_int_equal(thaw_logs_sweep(f.logs, NOW, &swept, NULL), 0);
-	assert_int_equal(swept.files, 2);
-	assert_int_equal(swept.left_bytes, 450);
-	assert_true(logs_exists(&f, "orders", LOGS_FILE("0")));
-	assert_false(logs_exists(&f, "orders", LOGS_FILE("1")));
-	assert_false(logs_exists(&f, "orders", LOGS_FILE("2")));
-	assert_true(logs_exists(&f, "orders", LOGS_FILE("3")));
-	assert_true(logs_exists(&f, "bills", LOGS_FILE("0")));
-	logs_teardown(&f);
-}
-
-/* The environment lives on: what it prints next must be found. */
-static void a_swept_stream_begins_anew(void **state)
-{
-	struct thaw_logs_swept swept;
-	struct logs_fixture f;
-
-	(void)state;
-	logs_setup(&f, NULL);
-	struct thaw_log_stream *s = logs_stream(&f, "orders", LOGS_STREAM("0"));
-	logs_print(s, "r1", "one\n");
-	thaw_log_stream_flush(s);
-	assert_int_equal(thaw_logs_sweep(f.logs, INT64_C(1) << 40, &swept, NULL), 0);
-	assert_int_equal(swept.files, 1);
-	assert_false(logs_exists(&f, "orders", "."));
-	logs_print(s, "r2", "two\n");
-	thaw_log_stream_close(s);
-	check_file(&f, LOGS_FILE("0"), "r2\tF\ttwo\n");
-	logs_teardown(&f);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -391,14 +323,12 @@ int main(void)
 		cmocka_unit_test(a_record_cannot_forge_another),
 		cmocka_unit_test(long_lines_are_cut),
 		cmocka_unit_test(a_flood_is_dropped_and_told),
+		cmocka_unit_test(a_flood_of_nothing_is_bounded),
 		cmocka_unit_test(full_files_are_renamed),
 		cmocka_unit_test(a_torn_line_is_ended),
 		cmocka_unit_test(a_full_disk_loses_records_and_says_so),
 		cmocka_unit_test(what_is_in_the_way_loses_records_only),
 		cmocka_unit_test(names_are_checked),
-		cmocka_unit_test(old_files_are_swept),
-		cmocka_unit_test(the_oldest_make_room),
-		cmocka_unit_test(a_swept_stream_begins_anew),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
