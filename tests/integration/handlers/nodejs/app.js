@@ -5,11 +5,11 @@
 
 const crypto = require('crypto');
 const fs = require('fs');
+const { promisify } = require('util');
 
 // Drawn before the snapshot, so that every generator has a state that clones would share.
 const drawn = [Math.random(), crypto.randomUUID(), crypto.randomInt(1 << 30),
 	crypto.randomBytes(8).toString('hex')];
-const born = Date.now();
 
 const later = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
@@ -44,7 +44,7 @@ const todo = {
 			text: bytes.toString() === text && new TextDecoder().decode(bytes) === text,
 		};
 	},
-	random: () => ({
+	random: async () => ({
 		drawn,
 		random: Math.random(),
 		uuid: crypto.randomUUID(),
@@ -54,25 +54,30 @@ const todo = {
 		web: crypto.webcrypto.randomUUID(),
 		key: crypto.generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' }).x,
 		kernel: fs.readFileSync('/proc/sys/kernel/random/uuid', 'latin1').trim(),
+		// Drawn by another thread.
+		later: (await promisify(crypto.randomBytes)(16)).toString('hex'),
 	}),
-	async asyncRandom() {
-		return { bytes: await new Promise((resolve, reject) => crypto.randomBytes(16,
-			(error, bytes) => (error ? reject(error) : resolve(bytes.toString('hex'))))) };
+	// Does the next of its steps each time it is called; the counter lies in /tmp, where it outlives the
+	// process.
+	sequence(event) {
+		let step = 0;
+		try {
+			step = Number(fs.readFileSync('/tmp/step', 'latin1'));
+		} catch { /* the first one */ }
+		fs.writeFileSync('/tmp/step', String(step + 1));
+		return act(event.steps[step]);
 	},
-	self: () => ({
-		uid: process.getuid(),
-		version: process.version,
-		execArgv: process.execArgv,
-		env: process.env,
-		age: Date.now() - born,
-	}),
 };
+
+function act(event) {
+	return todo[event.do](event);
+}
 
 let calls = 0;
 
 exports.handler = async (event, context) => {
 	calls++;
-	const result = await todo[event.do](event);
+	const result = await act(event);
 	return { result, calls, id: context.awsRequestId, left: context.getRemainingTimeInMillis() };
 };
 
