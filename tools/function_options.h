@@ -57,7 +57,7 @@ enum {
 	}
 
 #define FUNCTION_OPTIONS_HELP                                                                      \
-	"  --runtime NAME     the root file system: python3.11, provided\n"                        \
+	"  --runtime NAME     the root file system: python3.11, nodejs18.x, provided\n"            \
 	"  --code DIR|ZIP     the folder or ZIP file that becomes /var/task\n"                     \
 	"  --layer DIR|ZIP    lies in /opt; up to 5, each over those before it\n"                  \
 	"  --handler NAME     e.g. app.handler; what it means is the runtime's\n"                  \

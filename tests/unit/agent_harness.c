@@ -57,7 +57,7 @@ static void agent_main(int control, const struct agent_harness *harness,
 			{
 				.root = "/",
 				.task = harness->dir,
-				.opt = "/nonexistent/opt",
+				.opt = options->opt ? options->opt : "/nonexistent/opt",
 				.runtime_dir = options->runtime_dir ? options->runtime_dir
 								    : "/nonexistent",
 				.confined = options->confined,

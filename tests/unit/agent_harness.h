@@ -32,8 +32,9 @@ struct agent_harness {
 
 struct agent_options {
 	const char *runtime_dir;
-	bool cgroup;   /* the runtime in a cgroup of its own; needs root and cgroup2 */
-	bool confined; /* another user, the system call filter; needs root */
+	const char *opt; /* NULL: one that does not exist */
+	bool cgroup;     /* the runtime in a cgroup of its own; needs root and cgroup2 */
+	bool confined;   /* another user, the system call filter; needs root */
 };
 
 /* Whether this machine lets a test have a cgroup2 directory. */

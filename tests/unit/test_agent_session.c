@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/buffer.h"
@@ -145,6 +146,51 @@ static void a_missing_bootstrap_is_said_in_lambdas_words(void **state)
 		 h.dir);
 	agent_harness_expect(&h, "{}", text);
 	agent_harness_stop(&h);
+}
+
+/* The function's own, a layer's, the image's: each ends with a status of its own. */
+static void bootstraps_are_taken_in_lambdas_order(void **state)
+{
+	static const struct {
+		const char *name, *text, *ending;
+	} places[] = {
+		{"runtime/bootstrap", "#!/bin/sh\nexit 13\n", "exit status 13"},
+		{"opt/bootstrap", "#!/bin/sh\nexit 12\n", "exit status 12"},
+		{"bootstrap", "#!/bin/sh\nexit 11\n", "exit status 11"},
+	};
+	char base[] = "/tmp/thaw-places-XXXXXX";
+	char opt[64], runtime[64];
+	struct agent_options options = {.opt = opt, .runtime_dir = runtime};
+	struct agent_harness h;
+	struct agent_result result;
+
+	(void)state;
+	/* Links lead to where the task root will be. */
+	assert_non_null(mkdtemp(base));
+	snprintf(opt, sizeof(opt), "%s/root/opt", base);
+	snprintf(runtime, sizeof(runtime), "%s/root/runtime", base);
+	agent_harness_start(&h, &options);
+	char link[64], path[80];
+	snprintf(link, sizeof(link), "%s/root", base);
+	assert_int_equal(symlink(h.dir, link), 0);
+	snprintf(path, sizeof(path), "%s/opt", h.dir);
+	assert_int_equal(mkdir(path, 0755), 0);
+	snprintf(path, sizeof(path), "%s/runtime", h.dir);
+	assert_int_equal(mkdir(path, 0755), 0);
+	agent_harness_configure(&h, "none", "on-demand");
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		/* There, but not executable: passed over. */
+		if (i + 1 < sizeof(places) / sizeof(places[0]))
+			agent_harness_write(&h, places[i + 1].name, places[i + 1].text, 0644);
+		agent_harness_write(&h, places[i].name, places[i].text, 0755);
+		agent_harness_invoke(&h, ID, "{}", 2, 5000, &result);
+		assert_int_equal(result.done->outcome, THAW__AGENT__OUTCOME__OUTCOME_EXIT);
+		assert_non_null(strstr(agent_result_text(&result), places[i].ending));
+		agent_result_clear(&result);
+	}
+	agent_harness_stop(&h);
+	unlink(link);
+	rmdir(base);
 }
 
 static void a_shell_bootstrap_serves(void **state)
@@ -373,6 +419,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_out_of_turn_fail_and_the_session_goes_on),
 		cmocka_unit_test(a_missing_bootstrap_is_said_in_lambdas_words),
+		cmocka_unit_test(bootstraps_are_taken_in_lambdas_order),
 		cmocka_unit_test(a_shell_bootstrap_serves),
 		cmocka_unit_test(a_shell_handler_that_fails_is_an_error),
 		cmocka_unit_test(an_init_that_ends_or_hangs_is_told),

@@ -60,7 +60,7 @@ _thaw() {
 		return
 		;;
 	--mode | --modes) words="map uring uffd eager" ;;
-	--runtime) words="python3.11 provided" ;;
+	--runtime) words="python3.11 nodejs18.x provided provided.al2 provided.al2023" ;;
 	--cpu-template) words="auto host software-kvm" ;;
 	*)
 		case "$command" in
