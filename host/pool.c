@@ -24,6 +24,7 @@ struct pool_account {
 	char *name;
 	uint32_t use; /* of the concurrency, by functions that have none reserved */
 	uint32_t functions;
+	uint64_t next_turn; /* in the line */
 };
 
 struct pool_function {
@@ -75,8 +76,9 @@ struct thaw_pool {
 	void *accounts, *functions,
 		*keys; /* tsearch(3): by name and key; all begin with the name */
 	struct pool_target *targets;
-	struct thaw_pool_job *line, **line_end; /* for memory, the oldest first */
-	uint64_t memory_mib, leaving_mib;       /* the latter of the former */
+	struct thaw_pool_job *line;       /* for room, by turn */
+	uint64_t turn;                    /* of the last that was served */
+	uint64_t memory_mib, leaving_mib; /* the latter of the former */
 	uint32_t environments, jobs;
 	bool stopping, quit;
 	struct thaw_pool_counts counts;
@@ -354,7 +356,7 @@ static bool environment_start(struct thaw_pool *pool, struct pool_target *target
 	return true;
 }
 
-/* --- memory, and the line for it
+/* --- room for another, and the line for it
  * ------------------------------------------------------------------- */
 
 /* The longest idle of all that are not kept ready. */
@@ -374,11 +376,15 @@ static struct pool_environment *pool_oldest_idle(struct thaw_pool *pool)
 	return oldest;
 }
 
-/* True: there is room now. Otherwise idle environments have been told to go, as far as there are
- * any, and room may come. */
+/* True: there is room now, and few enough start at the moment. Otherwise idle environments have
+ * been told to go, as far as there are any, and room may come. */
 static bool pool_make_room(struct thaw_pool *pool, uint32_t mib)
 {
 	struct pool_environment *e;
+
+	if (pool->limits.starting &&
+	    pool->counts.environments[THAW_POOL_STARTING] >= pool->limits.starting)
+		return false;
 
 	while (pool->memory_mib - pool->leaving_mib + mib > pool->limits.memory_mib &&
 	       (e = pool_oldest_idle(pool))) {
@@ -416,22 +422,30 @@ static struct thaw_pool_job *line_take(struct thaw_pool *pool, struct thaw_pool_
 	struct thaw_pool_job *job = *place;
 
 	*place = job->next;
-	if (!job->next)
-		pool->line_end = place;
 	job->next = NULL;
+	if (job->turn > pool->turn)
+		pool->turn = job->turn;
 	pool->counts.waiting--;
 	return job;
 }
 
-static void line_put(struct thaw_pool *pool, struct thaw_pool_job **place,
-		     struct pool_target *target, struct thaw_pool_job *job)
+/* Accounts take turns (start-time fair queueing, with every job of one weight): a job's turn is the
+ * one after its account's last, or the one that is served now if that is over. */
+static void line_put(struct thaw_pool *pool, struct pool_target *target, struct thaw_pool_job *job,
+		     bool first)
 {
+	struct pool_account *account = target->function->account;
+	struct thaw_pool_job **place = &pool->line;
+
+	if (account->next_turn < pool->turn)
+		account->next_turn = pool->turn;
+	job->turn = first ? pool->turn : account->next_turn++;
+	while (!first && *place && (*place)->turn <= job->turn)
+		place = &(*place)->next;
 	job->target = target;
 	job->give_up_ns = thaw_monotonic_ns() + job->patience_ms * NS_PER_MS;
 	job->next = *place;
 	*place = job;
-	if (!job->next)
-		pool->line_end = &job->next;
 	pool->counts.waiting++;
 	pthread_cond_signal(&pool->keeper_wake);
 }
@@ -538,7 +552,7 @@ static void environment_fails(struct pool_environment *e, bool started)
 	if (!job)
 		return;
 	if (started) {
-		line_put(pool, &pool->line, e->target, job);
+		line_put(pool, e->target, job, true);
 		pool_serve_line(pool);
 		return;
 	}
@@ -578,8 +592,9 @@ static void *environment_main(void *opaque)
 				    : stale ? THAW_POOL_CLOSING
 					    : THAW_POOL_IDLE);
 		e->leave = e->state == THAW_POOL_CLOSING;
-		if (e->state == THAW_POOL_IDLE)
-			pool_serve_line(pool);
+		/* It may be idle, and others may start now. */
+		pool_serve_line(pool);
+		pthread_cond_signal(&pool->keeper_wake);
 	}
 	while (good && !e->leave) {
 		if (e->job)
@@ -725,7 +740,6 @@ struct thaw_pool *thaw_pool_new(const struct thaw_pool_ops *ops, void *context,
 	pool->ops = ops;
 	pool->context = context;
 	pool->limits = *limits;
-	pool->line_end = &pool->line;
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -801,7 +815,7 @@ static enum thaw_pool_refusal pool_place(struct thaw_pool *pool, struct pool_tar
 		return environment_start(pool, target, job) ? THAW_POOL_ACCEPTED : THAW_POOL_FAILED;
 	if (target->memory_mib > pool->limits.memory_mib || !job->patience_ms)
 		return THAW_POOL_MEMORY;
-	line_put(pool, pool->line_end, target, job);
+	line_put(pool, target, job, false);
 	return THAW_POOL_ACCEPTED;
 }
 

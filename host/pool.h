@@ -63,7 +63,7 @@ struct thaw_pool_target {
 
 /* One invocation, the caller's until `done`. */
 struct thaw_pool_job {
-	uint32_t patience_ms; /* how long it may wait for memory */
+	uint32_t patience_ms; /* how long it may wait for room */
 	void *data;           /* for the ops */
 	/* Called once, in some thread, unless submit refused it: after the invocation, or with
 	 * `refusal` when it was given up in line. The job may be freed in it. */
@@ -71,6 +71,7 @@ struct thaw_pool_job {
 	/* The pool's, while the job is in line. */
 	struct thaw_pool_job *next;
 	void *target;
+	uint64_t turn;
 	uint64_t give_up_ns;
 };
 
@@ -97,13 +98,14 @@ struct thaw_pool_ops {
 
 struct thaw_pool_limits {
 	uint32_t scale_up;   /* new environments of a function in ten seconds: 1000 */
+	uint32_t starting;   /* environments that start at the same time; 0: any number */
 	uint64_t memory_mib; /* of the host, for environments */
 	uint32_t idle_ms;    /* an environment that is idle for so long goes */
 };
 
 struct thaw_pool_counts {
 	uint32_t environments[THAW_POOL_STATES];
-	uint32_t waiting; /* jobs in line for memory */
+	uint32_t waiting; /* jobs in line for room */
 	uint64_t memory_mib;
 	uint64_t started, reused, failed, refused, evicted, expired;
 };

@@ -36,6 +36,7 @@ static const struct option options[] = {
 	MEMBER("unsigned-payload", FLAG, unsigned_payload, 0, 0),
 	MEMBER("concurrency", U32, concurrency, 1, 100000),
 	MEMBER("scale-up", U32, scale_up, 1, 100000),
+	MEMBER("starting", U32, starting, 1, 100000),
 	MEMBER("memory", U64, memory_mib, 192, 1u << 30),
 	MEMBER("idle", U32, idle_s, 1, 86400),
 	MEMBER("drain", U32, drain_s, 0, 3600),
@@ -62,6 +63,7 @@ const char thaw_config_help[] =
 	"  --unsigned-payload      take bodies that are not signed, from loopback only\n"
 	"  --concurrency N         invocations of an account at a time (default 1000)\n"
 	"  --scale-up N            new environments of a function in ten seconds (default 1000)\n"
+	"  --starting N            environments that start at the same time (default two a CPU)\n"
 	"  --memory MB             of the host for environments (default three quarters of it)\n"
 	"  --idle S                an environment that is idle for so long goes (default 300)\n"
 	"  --drain S               what is under way at SIGTERM may take so long (default 30)\n"

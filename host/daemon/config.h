@@ -24,6 +24,7 @@ struct thaw_config {
 	bool unsigned_payload; /* from loopback only */
 	uint32_t concurrency;  /* of an account */
 	uint32_t scale_up;     /* new environments of a function in ten seconds */
+	uint32_t starting;     /* environments starting at a time; 0: two for each CPU */
 	uint64_t memory_mib;   /* for environments; 0: three quarters of the host's */
 	uint32_t idle_s;       /* an environment that is idle for so long goes */
 	uint32_t drain_s;      /* SIGTERM: what is under way may take so long */

@@ -15,8 +15,8 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 
-/* How long an invocation may wait for memory of the host. */
-#define PATIENCE_MS              2000
+/* How long an invocation may wait for an environment. */
+#define PATIENCE_MS              10000
 #define ASYNCHRONOUS_PATIENCE_MS 30000
 
 /* One under way, in one piece of memory with the texts it was given. */

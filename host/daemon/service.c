@@ -24,9 +24,10 @@
 #include "lib/error.h"
 #include "lib/log.h"
 
-#define WORK_THREADS   4
-#define WORK_LINE      32 /* of an account */
-#define MEMORY_PART(n) ((n) / 4 * 3)
+#define WORK_THREADS     4
+#define STARTING_PER_CPU 2
+#define WORK_LINE        32 /* of an account */
+#define MEMORY_PART(n)   ((n) / 4 * 3)
 
 /* The key may be made only where it cannot orphan what an older one has sealed. */
 static int start_keyring(struct thaw_service *service, struct thaw_error *err)
@@ -90,6 +91,9 @@ static int start_pool(struct thaw_service *service, struct thaw_error *err)
 	uint64_t pages = (uint64_t)sysconf(_SC_PHYS_PAGES), size = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct thaw_pool_limits limits = {
 		.scale_up = config->scale_up,
+		.starting = config->starting
+				    ? config->starting
+				    : STARTING_PER_CPU * (uint32_t)sysconf(_SC_NPROCESSORS_ONLN),
 		.memory_mib =
 			config->memory_mib ? config->memory_mib : MEMORY_PART(pages * size >> 20),
 		.idle_ms = config->idle_s * 1000,

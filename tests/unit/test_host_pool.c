@@ -20,6 +20,7 @@ struct fake_target {
 	_Atomic int held, started, closed, frozen, running, at_once, at_once_max;
 	_Atomic int fail_starts, fail_handles, fail_thaws; /* so many of the next */
 	_Atomic int block;                                 /* handle waits while this is set */
+	_Atomic int block_start;                           /* and so does start */
 };
 
 struct fake_environment {
@@ -64,6 +65,8 @@ static void *fake_start(void *context, void *opaque, struct thaw_pool_job *job)
 	struct fake_environment *e;
 
 	(void)context;
+	while (target->block_start)
+		usleep(200);
 	if (take(&target->fail_starts)) {
 		if (job)
 			((struct fake_job *)job)->failed = true;
@@ -346,6 +349,42 @@ static void test_memory(void **state)
 	assert_int_equal(old.held + young.held + large.held + more.held, 0);
 }
 
+/* Few start at a time; who waits gets what becomes idle, and accounts take turns. */
+static void test_starting(void **state)
+{
+	const struct thaw_pool_limits limits = {
+		.scale_up = 1000, .starting = 1, .memory_mib = 100000, .idle_ms = 60000};
+	struct thaw_pool *pool = thaw_pool_new(&ops, NULL, &limits, NULL);
+	struct fake_target many = {.block_start = 1}, other = {0};
+	struct thaw_pool_target m = target_of("many", &many), o = target_of("other", &other);
+	struct fake_job jobs[5], stranger = JOB(20000);
+	struct thaw_pool_counts counts;
+
+	(void)state;
+	assert_non_null(pool);
+	o.account = "444455556666";
+	for (size_t i = 0; i < 5; i++) {
+		jobs[i] = (struct fake_job)JOB(20000);
+		assert_int_equal(thaw_pool_submit(pool, &m, &jobs[i].job), THAW_POOL_ACCEPTED);
+	}
+	many.block = 1;
+	assert_int_equal(thaw_pool_submit(pool, &o, &stranger.job), THAW_POOL_ACCEPTED);
+	thaw_pool_count(pool, &counts);
+	assert_int_equal(counts.environments[THAW_POOL_STARTING], 1);
+	assert_int_equal(counts.waiting, 5);
+	/* The first is busy; the stranger's turn comes before the last three of the others. */
+	many.block_start = 0;
+	EVENTUALLY(stranger.done);
+	assert_true(many.started <= 3);
+	many.block = 0;
+	for (size_t i = 0; i < 5; i++) {
+		EVENTUALLY(jobs[i].done);
+		assert_int_equal(jobs[i].refusal, THAW_POOL_ACCEPTED);
+	}
+	thaw_pool_free(pool);
+	assert_int_equal(many.held + other.held, 0);
+}
+
 static void test_expiry(void **state)
 {
 	struct fake_target fake = {0};
@@ -556,9 +595,9 @@ int main(void)
 		cmocka_unit_test(test_reuse),       cmocka_unit_test(test_one_job_at_a_time),
 		cmocka_unit_test(test_concurrency), cmocka_unit_test(test_scale_up),
 		cmocka_unit_test(test_memory),      cmocka_unit_test(test_expiry),
-		cmocka_unit_test(test_failures),    cmocka_unit_test(test_provisioned),
-		cmocka_unit_test(test_retire),      cmocka_unit_test(test_stop),
-		cmocka_unit_test(test_storm),
+		cmocka_unit_test(test_starting),    cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_provisioned), cmocka_unit_test(test_retire),
+		cmocka_unit_test(test_stop),        cmocka_unit_test(test_storm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
