@@ -199,16 +199,30 @@ static int separate_open(struct thaw_cgroups *cgroups, const struct thaw_cgroup_
 	return 0;
 }
 
-static int cgroups_place(struct thaw_cgroups *cgroups, const struct thaw_cgroup_mounts *mounts,
+/* Who was started from within `daemon`, or opens the groups again, has moved already. */
+static void unified_step_back(struct thaw_cgroups *cgroups, char *path)
+{
+	char *last = strrchr(path, '/');
+
+	if (last && last > path && strcmp(last + 1, cgroups->daemon) == 0) {
+		*last = 0;
+		cgroups->moved = true;
+	}
+}
+
+static int cgroups_place(struct thaw_cgroups *cgroups, struct thaw_cgroup_mounts *mounts,
 			 struct thaw_error *err)
 {
 	const char *missing = "cpu";
 	int rc = -ENOENT;
 
+	unified_step_back(cgroups, mounts->v2);
 	if (*mounts->v2)
 		rc = unified_open(cgroups, mounts->v2);
-	if (rc < 0 && !cgroups->unified && strcmp(mounts->v2, mounts->v2_top) != 0)
+	if (rc < 0 && !cgroups->unified && strcmp(mounts->v2, mounts->v2_top) != 0) {
+		cgroups->moved = false; /* what was not ours to change is not ours to change back */
 		rc = unified_open(cgroups, mounts->v2_top);
+	}
 	if (rc == 0)
 		return 0;
 	if (rc != -ENOENT)
