@@ -2,7 +2,8 @@
 /*
  * What the files of the queue share:
  *
- *	queue.c               the worker, slots, accepting
+ *	queue.c               start and end, accepting, slots
+ *	queue_worker.c        the thread that takes events and has them invoked
  *	queue_context.c       what an event's row says beside its payload
  *	queue_settle.c        what an answer means for its event
  *	queue_destinations.c  records and dead letters, and to whom
@@ -13,6 +14,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <time.h>
 
 #include "host/api/names.h"
 #include "host/daemon/invoke.h"
@@ -90,6 +92,8 @@ struct thaw_queue {
 #define QUEUE_ERRORS_MAX                2 /* retries; the third error is the last */
 
 int64_t queue_now_ms(void);
+/* The monotonic clock in `ms`. */
+void queue_until(struct timespec *at, int64_t ms);
 /* `ms` as configured: scaled. */
 int64_t queue_scaled(const struct thaw_queue *queue, int64_t ms);
 /* The wait before try number `backoffs` + 1: `base_ms` times `factor` for each, and its jitter. */
@@ -109,6 +113,15 @@ int queue_config_get(struct thaw_queue *queue, int64_t function_id, const char *
 int queue_enqueue(struct thaw_queue *queue, const struct thaw_queue_event *event,
 		  const struct queue_context *context, struct thaw_error *err);
 
+/* With the lock held. */
+unsigned int queue_under_way(const struct thaw_queue *queue);
+
+/* The thread. */
+void *queue_worker(void *queue);
+
+/* Takes the event, and a slot, of which there must be one. NULL: no memory. */
+struct queue_job *queue_job_new(struct thaw_queue *queue, struct thaw_event *event,
+				const char *name);
 /* Between these the caller may use the store. False: the queue is closed and the job is gone. */
 bool queue_job_begin(struct queue_job *job);
 /* The job is over: its slot is free. */
