@@ -38,6 +38,7 @@ static const struct option options[] = {
 	MEMBER("scale-up", U32, scale_up, 1, 100000),
 	MEMBER("starting", U32, starting, 1, 100000),
 	MEMBER("memory", U64, memory_mib, 192, 1u << 30),
+	MEMBER("cpu-limit", FLAG, cpu_limit, 0, 0),
 	MEMBER("idle", U32, idle_s, 1, 86400),
 	MEMBER("drain", U32, drain_s, 0, 3600),
 	MEMBER("threads", U32, threads, 1, 256),
@@ -65,6 +66,7 @@ const char thaw_config_help[] =
 	"  --scale-up N            new environments of a function in ten seconds (default 1000)\n"
 	"  --starting N            environments that start at the same time (default two a CPU)\n"
 	"  --memory MB             of the host for environments (default three quarters of it)\n"
+	"  --cpu-limit=no          no limit of CPU time in proportion to memory\n"
 	"  --idle S                an environment that is idle for so long goes (default 300)\n"
 	"  --drain S               what is under way at SIGTERM may take so long (default 30)\n"
 	"  --threads N             of the HTTP server (default 4)\n"
@@ -88,6 +90,7 @@ static void config_defaults(struct thaw_config *config)
 		.region = "us-east-1",
 		.concurrency = 1000,
 		.scale_up = 1000,
+		.cpu_limit = true,
 		.idle_s = 300,
 		.drain_s = 30,
 		.threads = 4,

@@ -26,6 +26,7 @@ struct thaw_config {
 	uint32_t scale_up;     /* new environments of a function in ten seconds */
 	uint32_t starting;     /* environments starting at a time; 0: two for each CPU */
 	uint64_t memory_mib;   /* for environments; 0: three quarters of the host's */
+	bool cpu_limit;        /* CPU time in proportion to memory */
 	uint32_t idle_s;       /* an environment that is idle for so long goes */
 	uint32_t drain_s;      /* SIGTERM: what is under way may take so long */
 	uint32_t threads;      /* of the HTTP server */

@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host/api/keyring.h"
+#include "host/cgroup.h"
 #include "host/daemon/control.h"
 #include "host/daemon/front.h"
 #include "host/daemon/housekeeping.h"
@@ -85,6 +87,23 @@ static void observe(void *opaque, const struct thaw_queue_note *note)
 	}
 }
 
+/* Groups are by data directory, so that several daemons do not sweep each other's. */
+static void start_cgroups(struct thaw_service *service)
+{
+	struct thaw_error err = {0};
+	struct stat st;
+	char name[THAW_CGROUP_NAME_MAX + 1];
+
+	if (!service->config->cpu_limit || fstat(service->host.state.root, &st) < 0)
+		return;
+	snprintf(name, sizeof(name), "%llx-%llx", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
+	if (thaw_cgroups_open(&service->cgroups, name, &err) == 0)
+		thaw_cgroups_sweep(service->cgroups, &err);
+	else
+		thaw_log(THAW_LOG_WARN, "no limits of CPU time: %s", err.message);
+}
+
 static int start_pool(struct thaw_service *service, struct thaw_error *err)
 {
 	const struct thaw_config *config = service->config;
@@ -143,6 +162,8 @@ static int start_parts(struct thaw_service *service, struct thaw_error *err)
 	START(metrics, thaw_metrics_new(NULL, err));
 	START(targets, thaw_targets_new(service, err));
 	if (rc == 0)
+		start_cgroups(service);
+	if (rc == 0)
 		rc = start_pool(service, err);
 	START(works, thaw_works_new(WORK_THREADS, WORK_LINE, err));
 	START(snapshots, thaw_snapshots_new(service, err));
@@ -197,7 +218,9 @@ bool thaw_service_stop(struct thaw_service *service)
 	}
 	thaw_works_free(service->works);
 	thaw_snapshots_free(service->snapshots);
-	thaw_pool_free(service->pool);
+	if (service->pool)
+		thaw_pool_free(service->pool);
+	thaw_cgroups_close(service->cgroups);
 	thaw_targets_free(service->targets);
 	thaw_operations_router_clear(&service->router);
 	thaw_metrics_free(service->metrics);

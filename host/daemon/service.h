@@ -25,6 +25,7 @@
 #include "host/host.h"
 #include "host/pool.h"
 
+struct thaw_cgroups;
 struct thaw_control;
 struct thaw_housekeeping;
 struct thaw_keyring;
@@ -46,6 +47,7 @@ struct thaw_service {
 	struct thaw_logs *logs;
 	struct thaw_metrics *metrics;
 	struct thaw_targets *targets;
+	struct thaw_cgroups *cgroups; /* NULL: without limits of CPU time */
 	struct thaw_pool *pool;
 	struct thaw_snapshots *snapshots;
 	struct thaw_queue *queue;
