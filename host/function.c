@@ -35,7 +35,7 @@ void thaw_function_init(struct thaw_function *function)
 {
 	*function = (struct thaw_function){
 		.name = "function",
-		.version = THAW_VERSION_LATEST,
+		.version = THAW_FUNCTION_LATEST,
 		.account = "000000000000",
 		.region = "us-east-1",
 		.memory_mib = THAW_MEMORY_MIN,
@@ -96,12 +96,12 @@ int thaw_function_set_version(struct thaw_function *function, const char *versio
 {
 	size_t length = strlen(version);
 
-	if (strcmp(version, THAW_VERSION_LATEST) != 0 &&
+	if (strcmp(version, THAW_FUNCTION_LATEST) != 0 &&
 	    (length < 1 || length > THAW_VERSION_MAX || version[0] == '0' ||
 	     strspn(version, "0123456789") != length))
 		return thaw_error_set(
-			err, EINVAL, "\"%s\" is not a version: " THAW_VERSION_LATEST " or a number",
-			version);
+			err, EINVAL,
+			"\"%s\" is not a version: " THAW_FUNCTION_LATEST " or a number", version);
 	strcpy(function->version, version);
 	return 0;
 }

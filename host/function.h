@@ -12,7 +12,7 @@ struct thaw_error;
 
 #define THAW_FUNCTION_NAME_MAX 64
 #define THAW_VERSION_MAX       19 /* digits */
-#define THAW_VERSION_LATEST    "$LATEST"
+#define THAW_FUNCTION_LATEST   "$LATEST"
 #define THAW_ACCOUNT_LENGTH    12
 #define THAW_REGION_MAX        32
 #define THAW_HANDLER_MAX       128
