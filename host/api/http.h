@@ -140,6 +140,9 @@ int thaw_http_response_header(struct thaw_http_response *response, const char *n
 int thaw_http_response_body_copy(struct thaw_http_response *response, const void *data,
 				 size_t size);
 int thaw_http_response_body_take(struct thaw_http_response *response, void *data, size_t size);
+/* The first `size` bytes of a regular file, which are read as the client takes them: `fd` is the
+ * response's from now on, also on error. -ENOMEM. */
+int thaw_http_response_body_file(struct thaw_http_response *response, int fd, size_t size);
 
 /* For tests and logs: what was put in. NULL when there is no such header; body may be NULL. */
 const char *thaw_http_response_find(const struct thaw_http_response *response, const char *name);

@@ -127,6 +127,7 @@ struct thaw_http_response {
 	struct thaw_http_header headers[THAW_HTTP_HEADERS_MAX];
 	void *body;
 	size_t body_size;
+	int file; /* -1: none; in place of the body */
 };
 
 /* http_watch.c */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "host/api/http_internal.h"
 
@@ -13,8 +14,10 @@ struct thaw_http_response *thaw_http_response_new(unsigned int status)
 {
 	struct thaw_http_response *response = calloc(1, sizeof(*response));
 
-	if (response)
+	if (response) {
 		response->status = status;
+		response->file = -1;
+	}
 	return response;
 }
 
@@ -26,6 +29,8 @@ void thaw_http_response_free(struct thaw_http_response *response)
 	for (size_t i = 0; i < response->header_count; i++)
 		free((char *)response->headers[i].name);
 	free(response->body);
+	if (response->file >= 0)
+		close(response->file);
 	free(response);
 }
 
@@ -84,8 +89,22 @@ int thaw_http_response_body_take(struct thaw_http_response *response, void *data
 		return -ENOMEM;
 	}
 	free(response->body);
+	if (response->file >= 0)
+		close(response->file);
+	response->file = -1;
 	response->body = data;
 	response->body_size = size;
+	return 0;
+}
+
+int thaw_http_response_body_file(struct thaw_http_response *response, int fd, size_t size)
+{
+	if (!response) {
+		close(fd);
+		return -ENOMEM;
+	}
+	thaw_http_response_body_take(response, NULL, size);
+	response->file = fd;
 	return 0;
 }
 
@@ -140,6 +159,10 @@ struct MHD_Response *http_response_make(struct thaw_http_response *response, con
 			MHD_SIZE_UNKNOWN, STREAM_BLOCK, http_stream_read, stream, http_stream_free);
 		if (!made)
 			http_exchange_unref(stream);
+	} else if (response && response->file >= 0) {
+		made = MHD_create_response_from_fd64(response->body_size, response->file);
+		if (made)
+			response->file = -1;
 	} else if (response && response->body_size) {
 		made = MHD_create_response_from_buffer(response->body_size, response->body,
 						       MHD_RESPMEM_MUST_FREE);

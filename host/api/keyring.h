@@ -62,6 +62,13 @@ int thaw_keyring_unseal(const struct thaw_keyring *keyring, const char *key_id,
 			char secret[THAW_SEALED_SECRET_MAX + 1], size_t *size,
 			struct thaw_error *err);
 
+#define THAW_MAC_SIZE 32
+
+/* HMAC-SHA256 (RFC 2104) over `data` with a key of its own for each `purpose`, a constant of the
+ * program, made from the host's key (RFC 5869, 2.3). Compare with CRYPTO_memcmp. -EIO. */
+int thaw_keyring_mac(const struct thaw_keyring *keyring, const char *purpose, const void *data,
+		     size_t size, uint8_t mac[THAW_MAC_SIZE], struct thaw_error *err);
+
 /* New ones, from the kernel's randomness. Whether an id is taken already, the caller's database
  * knows. -EIO. */
 int thaw_access_key_make(char id[THAW_ACCESS_KEY_ID], char secret[THAW_ACCESS_KEY_SECRET],

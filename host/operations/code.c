@@ -84,14 +84,9 @@ static int archive_open(struct thaw_service *service, const char *sha256, int *f
 			struct thaw_error *err)
 {
 	char digest[THAW_DIGEST_TEXT];
-	uint8_t *raw;
-	size_t size;
 
-	if (thaw_base64_decode(sha256, strlen(sha256), &raw, &size) < 0 || size != 32)
+	if (thaw_archives_digest(sha256, digest) < 0)
 		return thaw_error_set(err, EIO, "\"%s\" is no checksum", sha256);
-	for (size_t i = 0; i < 32; i++)
-		sprintf(digest + 2 * i, "%02x", raw[i]);
-	free(raw);
 	return thaw_archives_open(service, digest, fd, err);
 }
 

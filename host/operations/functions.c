@@ -6,18 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/daemon/archives.h"
 #include "host/daemon/snapshots.h"
 #include "host/daemon/targets.h"
 #include "host/operations/code.h"
+#include "host/operations/common.h"
 #include "host/operations/configuration.h"
+#include "host/operations/download.h"
 #include "host/operations/function_config.h"
 #include "host/operations/operations.h"
 #include "host/operations/publish.h"
 #include "host/store/usage.h"
-
-#define CODE_STORAGE_MAX (75ll << 30) /* Lambda's quota of an account */
-#define LIST_PAGE        50
 
 /* --- shared --- */
 
@@ -57,7 +55,7 @@ static struct thaw_http_response *check_storage(struct thaw_service *service, co
 	int rc = thaw_usage_account(service->store, account, &usage, &err);
 	if (rc < 0)
 		return thaw_respond_error(rc, &err, NULL);
-	if (usage.code_bytes + (int64_t)more > CODE_STORAGE_MAX)
+	if (usage.code_bytes + (int64_t)more > THAW_ACCOUNT_CODE_BYTES)
 		return thaw_api_error_response("CodeStorageExceededException",
 					       "Code storage limit exceeded.");
 	return NULL;
@@ -221,7 +219,7 @@ struct thaw_http_response *thaw_operation_get_function(struct thaw_service *serv
 						       struct thaw_call *call)
 {
 	cleanup_request struct thaw_request request;
-	char location[1024];
+	char location[THAW_LOCATION_TEXT];
 
 	thaw_request_init(&request, service, call);
 	thaw_request_name(&request, true);
@@ -264,7 +262,7 @@ struct thaw_http_response *thaw_operation_list_functions(struct thaw_service *se
 	size_t count;
 
 	thaw_request_init(&request, service, call);
-	thaw_request_page(&request, LIST_PAGE);
+	thaw_request_page(&request, THAW_PAGE_ITEMS);
 	if (versions && strcmp(versions, "ALL") != 0)
 		thaw_validation_add(&request.validation, versions, "functionVersion",
 				    "Member must satisfy enum value set: [ALL]");

@@ -33,8 +33,6 @@ thaw_operation_fn thaw_operation_list_aliases;
 thaw_operation_fn thaw_operation_put_function_concurrency;
 thaw_operation_fn thaw_operation_get_function_concurrency;
 thaw_operation_fn thaw_operation_delete_function_concurrency;
-/* download.c: not of the model, and not signed as the others are (download.h) */
-thaw_operation_fn thaw_operation_download_archive;
 /* event_invoke.c */
 thaw_operation_fn thaw_operation_put_function_event_invoke_config;
 thaw_operation_fn thaw_operation_update_function_event_invoke_config;

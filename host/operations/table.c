@@ -5,6 +5,8 @@
 
 #include "host/archive.h"
 #include "host/daemon/works.h"
+#include "host/daemon/front.h"
+#include "host/operations/download.h"
 #include "host/operations/operation.h"
 #include "host/operations/operations.h"
 
@@ -27,6 +29,7 @@ static const struct thaw_route direct[] = {
 	 NULL, thaw_operation_invoke_async},
 	{"POST", "/2021-11-15/functions/{FunctionName}/response-streaming-invocations",
 	 "InvokeWithResponseStream", EVENT_BODY, NULL, thaw_operation_invoke_with_response_stream},
+	{"GET", THAW_ARCHIVE_PATH, THAW_ARCHIVE_OPERATION, 0, NULL, thaw_archive_handle},
 };
 
 /* Performed by the service's threads. */
@@ -98,6 +101,7 @@ static const struct thaw_operation operations[] = {
 	 thaw_operation_untag_resource},
 	{"GET", "/2016-08-19/account-settings", "GetAccountSettings", 0, NULL,
 	 thaw_operation_get_account_settings},
+	{"GET", "/metrics", "GetMetrics", 0, NULL, thaw_operation_metrics},
 };
 
 #define DIRECT     (sizeof(direct) / sizeof(direct[0]))
@@ -138,6 +142,18 @@ static void operation_handle(void *opaque, struct thaw_call *call)
 						       : NULL);
 }
 
+/* Downloads are signed in a way of their own. */
+static struct thaw_http_response *operation_admit(void *service, struct thaw_call *call)
+{
+	return thaw_archive_call(call) ? thaw_archive_admit(service, call)
+				       : thaw_keys_admit(service, call);
+}
+
+static struct thaw_http_response *operation_authorize(void *service, struct thaw_call *call)
+{
+	return thaw_archive_call(call) ? NULL : thaw_keys_authorize(service, call);
+}
+
 int thaw_operations_router(struct thaw_service *service, struct thaw_router *router,
 			   struct thaw_error *err)
 {
@@ -156,8 +172,8 @@ int thaw_operations_router(struct thaw_service *service, struct thaw_router *rou
 	*router = (struct thaw_router){
 		.routes = routes,
 		.count = DIRECT + OPERATIONS,
-		.admit = thaw_keys_admit,
-		.authorize = thaw_keys_authorize,
+		.admit = operation_admit,
+		.authorize = operation_authorize,
 		.opaque = service,
 	};
 	return 0;

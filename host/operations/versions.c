@@ -5,12 +5,11 @@
 #include <stdlib.h>
 
 #include "host/daemon/snapshots.h"
+#include "host/operations/common.h"
 #include "host/operations/configuration.h"
 #include "host/operations/function_config.h"
 #include "host/operations/operations.h"
 #include "host/operations/publish.h"
-
-#define LIST_PAGE 50
 
 struct thaw_http_response *thaw_publish_version(struct thaw_service *service,
 						const struct thaw_function_item *item,
@@ -82,7 +81,7 @@ struct thaw_http_response *thaw_operation_list_versions_by_function(struct thaw_
 
 	thaw_request_init(&request, service, call);
 	thaw_request_name(&request, true);
-	thaw_request_page(&request, LIST_PAGE);
+	thaw_request_page(&request, THAW_PAGE_ITEMS);
 	struct thaw_http_response *refusal = thaw_request_refused(&request);
 	if (!refusal)
 		refusal = thaw_request_function(&request, THAW_VERSION_LATEST);

@@ -108,6 +108,26 @@ int thaw_provisioned_sum(struct thaw_store *store, int64_t function_id, const ch
 	return 0;
 }
 
+int thaw_provisioned_unreserved_sum(struct thaw_store *store, const char *account, int64_t except,
+				    int64_t *sum, struct thaw_error *err)
+{
+	static const char sql[] = "SELECT coalesce(sum(requested), 0)\n"
+				  "FROM functions JOIN provisioned ON function_id = id\n"
+				  "WHERE account = ?1 AND id <> ?2 AND reserved IS NULL";
+	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
+
+	int rc = thaw_query_begin(&query, store, sql, err);
+	if (rc < 0)
+		return rc;
+	thaw_query_text(&query, account);
+	thaw_query_int(&query, except);
+	rc = thaw_query_step(&query, err);
+	if (rc < 0)
+		return rc;
+	*sum = thaw_query_number(&query, 0);
+	return 0;
+}
+
 int thaw_provisioned_set_status(struct thaw_store *store, int64_t function_id,
 				const char *qualifier, int64_t requested, const char *status,
 				const char *reason, struct thaw_error *err)

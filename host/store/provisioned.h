@@ -37,6 +37,10 @@ int thaw_provisioned_list_all(struct thaw_store *store, int64_t after_function, 
 /* What all qualifiers of the function but `except` (NULL: none) have asked for together. */
 int thaw_provisioned_sum(struct thaw_store *store, int64_t function_id, const char *except,
 			 int64_t *sum, struct thaw_error *err);
+/* What all functions of the account without reserved concurrency, but `except` (0: none), have
+ * asked for together. */
+int thaw_provisioned_unreserved_sum(struct thaw_store *store, const char *account, int64_t except,
+				    int64_t *sum, struct thaw_error *err);
 /* -ESTALE: `requested` is not what is asked for any more. */
 int thaw_provisioned_set_status(struct thaw_store *store, int64_t function_id,
 				const char *qualifier, int64_t requested, const char *status,
