@@ -86,7 +86,7 @@ char *thaw_manifest_format(const struct thaw_manifest *m)
 
 	json_t *root = json_pack(
 		"{s:i, s:s, s:s, s:s, s:o, s:I, s:b, s:{s:s, s:s}, s:{s:s, s:s}, s:{s:s}, s:{s:s}, "
-		"s:{s:s}, "
+		"s:{s:s}, s:{s:s}, "
 		"s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:I, s:o}",
 		"format", THAW_MANIFEST_FORMAT, "name", m->name, "created", m->created, "thaw",
 		m->thaw, "function", format_function(&m->function), "cpu_template",
@@ -94,11 +94,12 @@ char *thaw_manifest_format(const struct thaw_manifest *m)
 		m->code_digest, "drive_sha256", m->code_drive_digest, "layers", "sha256",
 		m->layers_digest, "drive_sha256", m->layers_drive_digest, "tmp", "drive_sha256",
 		m->tmp_drive_digest, "root", "sha256", m->root_digest, "kernel", "sha256",
-		m->kernel_digest, "files", "state", (json_int_t)m->state_size, "index",
-		(json_int_t)m->index_size, "frames", (json_int_t)m->frames_size, "tmp",
-		(json_int_t)m->tmp_size, "memory", "pages", (json_int_t)m->pages, "zero_pages",
-		(json_int_t)m->zero_pages, "frames", (json_int_t)m->frames, "init_us",
-		(json_int_t)m->init_us, "phases", format_phases(&m->phases));
+		m->kernel_digest, "initramfs", "sha256", m->initramfs_digest, "files", "state",
+		(json_int_t)m->state_size, "index", (json_int_t)m->index_size, "frames",
+		(json_int_t)m->frames_size, "tmp", (json_int_t)m->tmp_size, "memory", "pages",
+		(json_int_t)m->pages, "zero_pages", (json_int_t)m->zero_pages, "frames",
+		(json_int_t)m->frames, "init_us", (json_int_t)m->init_us, "phases",
+		format_phases(&m->phases));
 	if (root && manifest_checksum(root, checksum) == 0 &&
 	    json_object_set_new(root, "sha256", json_string(checksum)) == 0) {
 		char *dump = json_dumps(root, JSON_INDENT(2));
@@ -175,7 +176,7 @@ static void parse_phases(json_t *from, struct thaw_phases *phases)
 static int parse_root(json_t *root, struct thaw_manifest *m, struct thaw_error *err)
 {
 	const char *name, *created, *thaw, *code, *code_drive, *layers, *layers_drive, *tmp_drive,
-		*image, *kernel, *checksum;
+		*image, *kernel, *initramfs, *checksum;
 	json_int_t format, cpu_template, state, index, frames, tmp, pages, zero, count, init;
 	json_t *function, *phases;
 	json_error_t fault;
@@ -191,15 +192,16 @@ static int parse_root(json_t *root, struct thaw_manifest *m, struct thaw_error *
 	if (json_unpack_ex(
 		    root, &fault, 0,
 		    "{s:s, s:s, s:s, s:o, s:I, s:b, s:{s:s, s:s}, s:{s:s, s:s}, s:{s:s}, s:{s:s}, "
-		    "s:{s:s}, "
+		    "s:{s:s}, s:{s:s}, "
 		    "s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:I, s:o, s:s}",
 		    "name", &name, "created", &created, "thaw", &thaw, "function", &function,
 		    "cpu_template", &cpu_template, "software_kvm", &software, "code", "sha256",
 		    &code, "drive_sha256", &code_drive, "layers", "sha256", &layers, "drive_sha256",
 		    &layers_drive, "tmp", "drive_sha256", &tmp_drive, "root", "sha256", &image,
-		    "kernel", "sha256", &kernel, "files", "state", &state, "index", &index,
-		    "frames", &frames, "tmp", &tmp, "memory", "pages", &pages, "zero_pages", &zero,
-		    "frames", &count, "init_us", &init, "phases", &phases, "sha256", &checksum) < 0)
+		    "kernel", "sha256", &kernel, "initramfs", "sha256", &initramfs, "files",
+		    "state", &state, "index", &index, "frames", &frames, "tmp", &tmp, "memory",
+		    "pages", &pages, "zero_pages", &zero, "frames", &count, "init_us", &init,
+		    "phases", &phases, "sha256", &checksum) < 0)
 		return thaw_error_set(err, EBADMSG, "%s", fault.text);
 	if (manifest_checksum(root, wanted) < 0)
 		return thaw_error_errno(err, ENOMEM, "its checksum");
@@ -207,9 +209,9 @@ static int parse_root(json_t *root, struct thaw_manifest *m, struct thaw_error *
 		return thaw_error_set(err, EBADMSG, "its checksum does not match");
 	if (!thaw_digest_valid(code) || !thaw_digest_valid(code_drive) ||
 	    !layers_valid(layers, layers_drive) || !thaw_digest_valid(tmp_drive) ||
-	    !thaw_digest_valid(image) || !thaw_digest_valid(kernel) || cpu_template < 1 ||
-	    cpu_template > 2 || state < 0 || index < 0 || frames < 0 || tmp < 0 || pages < 0 ||
-	    zero < 0 || count < 0 || init < 0)
+	    !thaw_digest_valid(image) || !thaw_digest_valid(kernel) ||
+	    !thaw_digest_valid(initramfs) || cpu_template < 1 || cpu_template > 2 || state < 0 ||
+	    index < 0 || frames < 0 || tmp < 0 || pages < 0 || zero < 0 || count < 0 || init < 0)
 		return thaw_error_set(err, EBADMSG, "a value is out of its range");
 	snprintf(m->name, sizeof(m->name), "%s", name);
 	snprintf(m->created, sizeof(m->created), "%s", created);
@@ -224,6 +226,7 @@ static int parse_root(json_t *root, struct thaw_manifest *m, struct thaw_error *
 	strcpy(m->tmp_drive_digest, tmp_drive);
 	strcpy(m->root_digest, image);
 	strcpy(m->kernel_digest, kernel);
+	strcpy(m->initramfs_digest, initramfs);
 	m->cpu_template = (uint32_t)cpu_template;
 	m->software_kvm = software;
 	m->state_size = (uint64_t)state;

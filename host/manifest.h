@@ -30,6 +30,7 @@ struct thaw_manifest {
 	char tmp_drive_digest[THAW_DIGEST_TEXT]; /* of the file tmp.img: sparse */
 	char root_digest[THAW_DIGEST_TEXT];
 	char kernel_digest[THAW_DIGEST_TEXT];
+	char initramfs_digest[THAW_DIGEST_TEXT]; /* the agent, before all */
 	uint64_t state_size, index_size, frames_size, tmp_size;
 	uint64_t pages, zero_pages, frames;
 	uint64_t init_us;          /* of the function, as the agent measured it */

@@ -180,6 +180,9 @@ static int create_manifest(struct create *c, struct thaw_error *err)
 		rc = thaw_digest_file_cached(&c->host->state, c->cold.machine.kernel,
 					     m->kernel_digest, err);
 	if (rc == 0)
+		rc = thaw_digest_file_cached(&c->host->state, c->cold.machine.initramfs,
+					     m->initramfs_digest, err);
+	if (rc == 0)
 		rc = thaw_digest_file_cached(&c->host->state, c->cold.machine.code,
 					     m->code_drive_digest, err);
 	if (rc == 0 && c->cold.machine.layers >= 0)

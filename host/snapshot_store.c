@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "host/host.h"
+#include "host/kvm_kind.h"
 #include "host/timeouts.h"
 #include "lib/error.h"
 #include "lib/fd.h"
@@ -334,6 +335,42 @@ int thaw_snapshot_open_root(const struct thaw_snapshot *snapshot, const struct t
 		close(root);
 	else
 		*fd = root;
+	return rc;
+}
+
+/* `part` is taken: a descriptor, or a negative errno. */
+static int check_part(const struct thaw_host *host, int part, const char *digest, const char *what,
+		      struct thaw_error *err)
+{
+	cleanup_close int fd = part;
+	char now[THAW_DIGEST_TEXT];
+
+	if (fd < 0)
+		return fd;
+	int rc = thaw_digest_file_cached(&host->state, fd, now, err);
+	if (rc == 0 && strcmp(now, digest) != 0)
+		rc = thaw_error_set(err, ESTALE, "%s has changed since it was made", what);
+	return rc;
+}
+
+int thaw_snapshot_check_current(const struct thaw_snapshot *snapshot, const struct thaw_host *host,
+				struct thaw_error *err)
+{
+	const struct thaw_manifest *manifest = &snapshot->manifest;
+	Thaw__Vmm__KvmKind kind = thaw_kvm_kind_remembered(host);
+	bool software = kind == THAW__VMM__KVM_KIND__KVM_KIND_SOFTWARE;
+
+	if (kind != THAW__VMM__KVM_KIND__KVM_KIND_UNKNOWN && software != manifest->software_kvm)
+		return thaw_error_set(err, ESTALE, "the kind of KVM has changed since it was made");
+	int rc = check_part(host, thaw_paths_open_kernel(&host->paths, NULL, err),
+			    manifest->kernel_digest, "the guest kernel", err);
+	if (rc == 0)
+		rc = check_part(host, thaw_paths_open_initramfs(&host->paths, err),
+				manifest->initramfs_digest, "the agent", err);
+	if (rc == 0)
+		rc = check_part(
+			host, thaw_paths_open_image(&host->paths, manifest->function.runtime, err),
+			manifest->root_digest, "the root image", err);
 	return rc;
 }
 

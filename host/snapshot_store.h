@@ -51,6 +51,12 @@ int thaw_snapshot_open_image(struct thaw_snapshot *snapshot, const struct thaw_h
 int thaw_snapshot_open_root(const struct thaw_snapshot *snapshot, const struct thaw_host *host,
 			    int *fd, struct thaw_error *err);
 
+/* Whether it was made of what a new one would be made of: this host's kind of KVM, kernel,
+ * initramfs (and so agent) and root image. 0; -ESTALE with what has changed: such a snapshot
+ * restores all the same as long as its root image is there. */
+int thaw_snapshot_check_current(const struct thaw_snapshot *snapshot, const struct thaw_host *host,
+				struct thaw_error *err);
+
 /* Asks thaw-vmm what the files say; `verify` reads every frame. The caller frees *shape with
  * thaw__vmm__reply__free_unpacked. */
 int thaw_snapshot_inspect(const struct thaw_snapshot *snapshot, const struct thaw_host *host,

@@ -189,6 +189,7 @@ int thaw_service_start(struct thaw_service *service, const struct thaw_config *c
 		.host = THAW_HOST_NONE,
 		.began_ns = thaw_monotonic_ns(),
 	};
+	pthread_rwlock_init(&service->code_lock, NULL);
 	int rc = start_data(service, err);
 	if (rc == 0)
 		rc = start_parts(service, err);

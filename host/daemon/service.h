@@ -19,6 +19,8 @@
 #ifndef THAW_HOST_DAEMON_SERVICE_H
 #define THAW_HOST_DAEMON_SERVICE_H
 
+#include <pthread.h>
+
 #include "host/api/http.h"
 #include "host/api/route.h"
 #include "host/daemon/config.h"
@@ -50,6 +52,9 @@ struct thaw_service {
 	struct thaw_cgroups *cgroups; /* NULL: without limits of CPU time */
 	struct thaw_pool *pool;
 	struct thaw_snapshots *snapshots;
+	/* Read: by whoever makes drives and archives that no row refers to yet; write: to remove
+	 * what no row refers to. */
+	pthread_rwlock_t code_lock;
 	struct thaw_queue *queue;
 	struct thaw_works *works;
 	struct thaw_router router;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "host/code.h"
+#include "host/daemon/archives.h"
 #include "host/daemon/service.h"
 #include "host/daemon/targets.h"
 #include "host/snapshot_create.h"
@@ -218,6 +219,44 @@ static void snapshots_look(struct thaw_snapshots *snapshots)
 	} while (more && !snapshots_ending(snapshots));
 }
 
+/* Which version a snapshot of ours is of, by its name. */
+static bool snapshot_version(const char *name, int64_t *function_id, int64_t *version)
+{
+	return sscanf(name, PREFIX "%" SCNd64 "-%" SCNd64 "-", function_id, version) == 2;
+}
+
+/* At the start: what was made of another kernel, agent or image is made again. Meanwhile it serves
+ * as long as it restores. */
+static void snapshots_check(struct thaw_snapshots *snapshots)
+{
+	const struct thaw_host *host = &snapshots->service->host;
+	struct thaw_error err = {0};
+	int64_t function_id, version;
+	char **names;
+	size_t count;
+
+	if (thaw_snapshot_list(&host->state, &names, &count, &err) < 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		struct thaw_snapshot snapshot;
+		if (snapshot_version(names[i], &function_id, &version) &&
+		    thaw_usage_snapshot(snapshots->service->store, names[i], &err) == 1) {
+			int rc = thaw_snapshot_open(&host->state, names[i], &snapshot, &err);
+			if (rc == 0) {
+				rc = thaw_snapshot_check_current(&snapshot, host, &err);
+				thaw_snapshot_close(&snapshot);
+			}
+			if (rc == -ESTALE || rc == -ENOTSUP || rc == -EBADMSG) {
+				thaw_log(THAW_LOG_INFO, "snapshot %s is made again: %s", names[i],
+					 err.message);
+				thaw_snapshots_again(snapshots, function_id, version);
+			}
+		}
+		free(names[i]);
+	}
+	free(names);
+}
+
 /* --- what is superfluous --- */
 
 static void collect_snapshots(struct thaw_service *service)
@@ -238,10 +277,61 @@ static void collect_snapshots(struct thaw_service *service)
 	free(names);
 }
 
+/* One that nobody refers to, nor is about to: whoever makes a drive or keeps an archive holds the
+ * lock until its row is written. */
+static void collect_drive(struct thaw_service *service, const char *digest)
+{
+	struct thaw_error err = {0};
+
+	pthread_rwlock_wrlock(&service->code_lock);
+	if (thaw_usage_digest(service->store, digest, &err) == 0)
+		thaw_code_remove(&service->host.state, digest, &err);
+	pthread_rwlock_unlock(&service->code_lock);
+}
+
+static void collect_drives(struct thaw_service *service)
+{
+	char(*digests)[THAW_DIGEST_TEXT];
+	struct thaw_error err = {0};
+	size_t count;
+
+	if (thaw_code_list(&service->host.state, &digests, &count, &err) < 0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		collect_drive(service, digests[i]);
+	free(digests);
+}
+
+static int collect_archive(void *opaque, const char *digest, uint64_t size, int64_t kept_ms)
+{
+	struct thaw_service *service = opaque;
+	char sha256[THAW_DIGEST_BASE64];
+	struct thaw_error err = {0};
+
+	(void)size;
+	(void)kept_ms;
+	pthread_rwlock_wrlock(&service->code_lock);
+	if (thaw_archives_sha256(digest, sha256) == 0 &&
+	    thaw_usage_sha256(service->store, sha256, &err) == 0)
+		thaw_archives_remove(service, digest, INT64_MAX, &err);
+	pthread_rwlock_unlock(&service->code_lock);
+	return 0;
+}
+
+static void collect_all(struct thaw_service *service)
+{
+	struct thaw_error err = {0};
+
+	collect_snapshots(service);
+	collect_drives(service);
+	thaw_archives_each(service, collect_archive, service, &err);
+}
+
 static void *snapshots_thread(void *opaque)
 {
 	struct thaw_snapshots *snapshots = opaque;
 
+	snapshots_check(snapshots);
 	pthread_mutex_lock(&snapshots->lock);
 	while (!snapshots->ending) {
 		bool look = snapshots->look, collect = snapshots->collect;
@@ -261,7 +351,7 @@ static void *snapshots_thread(void *opaque)
 			snapshots_make(snapshots, again->function_id, again->version);
 		free(again);
 		if (collect || look || again)
-			collect_snapshots(snapshots->service);
+			collect_all(snapshots->service);
 		pthread_mutex_lock(&snapshots->lock);
 		snapshots->busy = false;
 	}

@@ -12,6 +12,7 @@
 #include "host/operations/operation.h"
 #include "host/store/aliases.h"
 #include "host/store/provisioned.h"
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/fd.h"
 #include "lib/log.h"
@@ -489,6 +490,7 @@ struct thaw_targets *thaw_targets_new(struct thaw_service *service, struct thaw_
 		thaw_error_errno(err, ENOMEM, "functions");
 		return NULL;
 	}
+	srand48((long)thaw_monotonic_ns());
 	targets->service = service;
 	pthread_mutex_init(&targets->lock, NULL);
 	return targets;

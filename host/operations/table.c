@@ -118,7 +118,10 @@ static void performance_run(void *context)
 {
 	struct performance *p = context;
 
-	thaw_http_respond(p->call->request, p->perform(p->service, p->call));
+	pthread_rwlock_rdlock(&p->service->code_lock);
+	struct thaw_http_response *response = p->perform(p->service, p->call);
+	pthread_rwlock_unlock(&p->service->code_lock);
+	thaw_http_respond(p->call->request, response);
 	free(p);
 }
 

@@ -55,6 +55,14 @@ int thaw_usage_digest(struct thaw_store *store, const char *digest, struct thaw_
 	return usage_any(store, sql, digest, err);
 }
 
+int thaw_usage_sha256(struct thaw_store *store, const char *sha256, struct thaw_error *err)
+{
+	static const char sql[] = "SELECT 1 FROM versions WHERE code_sha256 = ?1\n"
+				  "UNION ALL SELECT 1 FROM layer_versions WHERE code_sha256 = ?1";
+
+	return usage_any(store, sql, sha256, err);
+}
+
 int thaw_usage_snapshot(struct thaw_store *store, const char *name, struct thaw_error *err)
 {
 	static const char sql[] = "SELECT 1 FROM versions WHERE snapshot = ?1";

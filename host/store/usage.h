@@ -17,8 +17,10 @@ int thaw_usage_digests(struct thaw_store *store, const char *after, size_t limit
 		       size_t *count, struct thaw_error *err);
 void thaw_usage_digests_free(char **list, size_t count);
 
-/* 1 when something refers to it, 0 when nothing does. The first reads all versions. */
+/* 1 when something refers to it, 0 when nothing does: a drive by its digest, an archive by its
+ * checksum in base64, a snapshot by its name. The first two read all versions. */
 int thaw_usage_digest(struct thaw_store *store, const char *digest, struct thaw_error *err);
+int thaw_usage_sha256(struct thaw_store *store, const char *sha256, struct thaw_error *err);
 int thaw_usage_snapshot(struct thaw_store *store, const char *name, struct thaw_error *err);
 
 struct thaw_usage {

@@ -143,6 +143,7 @@ static void manifest_make(struct thaw_manifest *manifest)
 	memset(manifest->tmp_drive_digest, 'e', 64);
 	memset(manifest->root_digest, 'b', 64);
 	memset(manifest->kernel_digest, 'c', 64);
+	memset(manifest->initramfs_digest, '1', 64);
 	manifest->state_size = 1;
 	manifest->pages = 49152;
 	thaw_phases_add(&manifest->phases, "boot", 123);
