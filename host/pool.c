@@ -18,6 +18,7 @@
 #define START_RETRY_MAX UINT64_C(60000000000)
 #define NEVER           UINT64_MAX
 #define NS_PER_MS       UINT64_C(1000000)
+#define LINGER_NS       (2 * NS_PER_MS)
 #define NS_PER_S        1000000000
 
 struct pool_account {
@@ -73,6 +74,7 @@ struct thaw_pool {
 	pthread_cond_t keeper_wake; /* something to start, or a nearer deadline */
 	pthread_t keeper;
 	pthread_attr_t thread_attributes;
+	pthread_condattr_t monotonic;
 	void *accounts, *functions,
 		*keys; /* tsearch(3): by name and key; all begin with the name */
 	struct pool_target *targets;
@@ -81,6 +83,7 @@ struct thaw_pool {
 	uint64_t memory_mib, leaving_mib; /* the latter of the former */
 	uint32_t environments, jobs;
 	bool stopping, quit;
+	uint64_t keeper_ns; /* when the keeper looks next */
 	struct thaw_pool_counts counts;
 };
 
@@ -340,7 +343,7 @@ static bool environment_start(struct thaw_pool *pool, struct pool_target *target
 				       .job = job,
 				       .state = THAW_POOL_STARTING,
 				       .since_ns = thaw_monotonic_ns()};
-	pthread_cond_init(&e->wake, NULL);
+	pthread_cond_init(&e->wake, &pool->monotonic);
 	/* It waits for the lock, which we hold. */
 	if (pthread_create(&thread, &pool->thread_attributes, environment_main, e) != 0) {
 		pthread_cond_destroy(&e->wake);
@@ -512,7 +515,9 @@ static bool environment_handle(struct pool_environment *e, void *environment)
 	} else {
 		environment_move(e, THAW_POOL_IDLE);
 		pool_serve_line(pool);
-		pthread_cond_signal(&pool->keeper_wake);
+		/* It expires later than those that are idle already, if there are any. */
+		if (pool->keeper_ns > e->since_ns + pool->limits.idle_ms * NS_PER_MS)
+			pthread_cond_signal(&pool->keeper_wake);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	job->done(job, THAW_POOL_ACCEPTED);
@@ -520,11 +525,26 @@ static bool environment_handle(struct pool_environment *e, void *environment)
 	return good;
 }
 
-/* Idle, and with nothing to do, it stands still. */
+/* Waits for a job or the end until `end_ns`. */
+static void environment_wait(struct pool_environment *e, uint64_t end_ns)
+{
+	struct timespec until = {.tv_sec = (time_t)(end_ns / NS_PER_S),
+				 .tv_nsec = (long)(end_ns % NS_PER_S)};
+	int rc = 0;
+
+	while (!e->job && !e->leave && rc == 0)
+		rc = pthread_cond_timedwait(&e->wake, &e->pool->lock, &until);
+}
+
+/* Idle, and with nothing to do for a moment, it stands still. The moment is for those whose next
+ * job comes at once: standing still and getting up again costs as much as a job does. */
 static bool environment_rest(struct pool_environment *e, void *environment)
 {
 	const struct thaw_pool_ops *ops = e->pool->ops;
 
+	environment_wait(e, thaw_monotonic_ns() + LINGER_NS);
+	if (e->job || e->leave)
+		return true;
 	pthread_mutex_unlock(&e->pool->lock);
 	bool good = ops->freeze(environment);
 	pthread_mutex_lock(&e->pool->lock);
@@ -712,6 +732,7 @@ static void *keeper_main(void *opaque)
 		next = ready < next ? ready : next;
 		if (pool->quit && !pool->environments)
 			break;
+		pool->keeper_ns = next;
 		if (next == NEVER) {
 			pthread_cond_wait(&pool->keeper_wake, &pool->lock);
 			continue;
@@ -731,7 +752,6 @@ struct thaw_pool *thaw_pool_new(const struct thaw_pool_ops *ops, void *context,
 				const struct thaw_pool_limits *limits, struct thaw_error *err)
 {
 	struct thaw_pool *pool = calloc(1, sizeof(*pool));
-	pthread_condattr_t monotonic;
 
 	if (!pool) {
 		thaw_error_errno(err, ENOMEM, "making the pool of environments");
@@ -741,11 +761,10 @@ struct thaw_pool *thaw_pool_new(const struct thaw_pool_ops *ops, void *context,
 	pool->context = context;
 	pool->limits = *limits;
 	pthread_mutex_init(&pool->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&pool->changed, &monotonic);
-	pthread_cond_init(&pool->keeper_wake, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	pthread_condattr_init(&pool->monotonic);
+	pthread_condattr_setclock(&pool->monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&pool->changed, &pool->monotonic);
+	pthread_cond_init(&pool->keeper_wake, &pool->monotonic);
 	pthread_attr_init(&pool->thread_attributes);
 	pthread_attr_setstacksize(&pool->thread_attributes, STACK_SIZE);
 	pthread_attr_setdetachstate(&pool->thread_attributes, PTHREAD_CREATE_DETACHED);
@@ -754,6 +773,7 @@ struct thaw_pool *thaw_pool_new(const struct thaw_pool_ops *ops, void *context,
 		return pool;
 	thaw_error_errno(err, rc, "starting the pool of environments");
 	pthread_attr_destroy(&pool->thread_attributes);
+	pthread_condattr_destroy(&pool->monotonic);
 	pthread_cond_destroy(&pool->keeper_wake);
 	pthread_cond_destroy(&pool->changed);
 	pthread_mutex_destroy(&pool->lock);
@@ -792,6 +812,7 @@ void thaw_pool_free(struct thaw_pool *pool)
 	}
 	pthread_mutex_unlock(&pool->lock);
 	pthread_attr_destroy(&pool->thread_attributes);
+	pthread_condattr_destroy(&pool->monotonic);
 	pthread_cond_destroy(&pool->keeper_wake);
 	pthread_cond_destroy(&pool->changed);
 	pthread_mutex_destroy(&pool->lock);
