@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -106,6 +107,24 @@ static void start_late(void *(*run)(void *), struct thaw_http_request *request)
 		0);
 }
 
+#define FILE_SIZE (300u << 10)
+
+/* A file of one letter, whose last byte is not sent. */
+static struct thaw_http_response *file_response(void)
+{
+	struct thaw_http_response *response = thaw_http_response_new(200);
+	int fd = memfd_create("file", MFD_CLOEXEC);
+	char *text = calloc(1, FILE_SIZE + 1);
+
+	memset(text, 'f', FILE_SIZE);
+	assert_int_equal(write(fd, text, FILE_SIZE + 1), FILE_SIZE + 1);
+	free(text);
+	/* What was there before goes. */
+	thaw_http_response_body_copy(response, "before", 6);
+	assert_int_equal(thaw_http_response_body_file(response, fd, FILE_SIZE), 0);
+	return response;
+}
+
 static void handle(void *opaque, struct thaw_http_request *request)
 {
 	char text[256];
@@ -123,6 +142,8 @@ static void handle(void *opaque, struct thaw_http_request *request)
 		if (thaw_http_on_gone(request, on_gone, NULL) < 0)
 			on_gone(NULL, request);
 		start_late(late_answer, request);
+	} else if (strcmp(request->path, "/file") == 0) {
+		thaw_http_respond(request, file_response());
 	} else if (strcmp(request->path, "/echo") == 0) {
 		struct thaw_http_response *response = thaw_http_response_new(200);
 		thaw_http_response_body_copy(response, request->body, request->body_size);
@@ -274,6 +295,32 @@ static void test_plain(void **state)
 	assert_non_null(strstr(reply, " 404 "));
 	wait_idle(server);
 	thaw_http_stop(server, 1000);
+}
+
+static void test_file(void **state)
+{
+	unsigned int open_before = descriptors();
+	struct thaw_http_config config;
+
+	(void)state;
+	config_init(&config);
+	struct thaw_http_server *server = start(&config);
+	char *reply = ask(server, "GET /file HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+	assert_non_null(strstr(reply, "Content-Length: 307200\r\n"));
+	const char *body = strstr(reply, "\r\n\r\n") + 4;
+	assert_int_equal(strspn(body, "f"), FILE_SIZE);
+	assert_int_equal(strlen(body), FILE_SIZE);
+	reply = ask(server, "HEAD /file HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+	assert_string_equal(strstr(reply, "\r\n\r\n"), "\r\n\r\n");
+	wait_idle(server);
+	thaw_http_stop(server, 1000);
+	/* Not sent at all, or replaced. */
+	struct thaw_http_response *response = file_response();
+	assert_int_equal(thaw_http_response_body_copy(response, "x", 1), 0);
+	thaw_http_response_free(response);
+	thaw_http_response_free(file_response());
+	assert_int_equal(thaw_http_response_body_file(NULL, dup(0), 1), -ENOMEM);
+	assert_int_equal(descriptors(), open_before);
 }
 
 static void test_malformed(void **state)
@@ -849,13 +896,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_response),    cmocka_unit_test(test_plain),
-		cmocka_unit_test(test_malformed),   cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_body_memory), cmocka_unit_test(test_pipeline),
-		cmocka_unit_test(test_slow),        cmocka_unit_test(test_slow_reader),
-		cmocka_unit_test(test_stream),      cmocka_unit_test(test_gone),
-		cmocka_unit_test(test_busy),        cmocka_unit_test(test_routed),
-		cmocka_unit_test(test_limits),      cmocka_unit_test(test_many),
-		cmocka_unit_test(test_stop),        cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_file),        cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_sizes),       cmocka_unit_test(test_body_memory),
+		cmocka_unit_test(test_pipeline),    cmocka_unit_test(test_slow),
+		cmocka_unit_test(test_slow_reader), cmocka_unit_test(test_stream),
+		cmocka_unit_test(test_gone),        cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_routed),      cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_many),        cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -367,6 +367,29 @@ static void test_account_ids(void **state)
 		assert_in_range(first[i], 700, 1300);
 }
 
+/* Against Python's hmac and hashlib. */
+static void test_mac(void **state)
+{
+	static const uint8_t key[32] = {1, 2, 3};
+	static const uint8_t expected[THAW_MAC_SIZE] = {
+		0xd2, 0x4c, 0x98, 0x75, 0xb7, 0x42, 0xec, 0x9c, 0xb4, 0xf6, 0x7d,
+		0xeb, 0xee, 0xf3, 0x09, 0xed, 0xc6, 0x0d, 0xcd, 0x85, 0xa9, 0x40,
+		0x44, 0xc3, 0x19, 0x54, 0x0c, 0xfa, 0xfc, 0x4e, 0xc2, 0xc9};
+	struct place *place = *state;
+	struct thaw_keyring *keyring;
+	uint8_t mac[THAW_MAC_SIZE], other[THAW_MAC_SIZE];
+
+	put(place->dir, "host.key", key, 32, 0600);
+	assert_int_equal(thaw_keyring_open(&keyring, place->dir, false, NULL), 0);
+	assert_int_equal(thaw_keyring_mac(keyring, "purpose", "hello", 5, mac, NULL), 0);
+	assert_memory_equal(mac, expected, sizeof(mac));
+	assert_int_equal(thaw_keyring_mac(keyring, "purpose 2", "hello", 5, other, NULL), 0);
+	assert_memory_not_equal(mac, other, sizeof(mac));
+	assert_int_equal(thaw_keyring_mac(keyring, "purpose", "hello", 4, other, NULL), 0);
+	assert_memory_not_equal(mac, other, sizeof(mac));
+	thaw_keyring_close(keyring);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -376,6 +399,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_race, place_make, place_drop),
 		cmocka_unit_test_setup_teardown(test_seal, place_make, place_drop),
 		cmocka_unit_test_setup_teardown(test_seal_limits, place_make, place_drop),
+		cmocka_unit_test_setup_teardown(test_mac, place_make, place_drop),
 		cmocka_unit_test(test_access_keys),
 		cmocka_unit_test(test_account_ids),
 	};
