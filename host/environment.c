@@ -16,8 +16,6 @@
 #include "lib/error.h"
 #include "lib/fd.h"
 
-#define GUEST_CID 3
-
 /* Under a software KVM, kernel code runs hundreds of times slower: what a guest may take for
  * itself, beyond the function's own timeout, is counted so many times. */
 #define SOFTWARE_KVM_FACTOR 12
@@ -112,93 +110,6 @@ void environment_steps(struct thaw_phases *phases, Thaw__Vmm__Step **steps, size
 	phases->count = 0;
 	for (size_t i = 0; i < count; i++)
 		thaw_phases_add(phases, steps[i]->name ? steps[i]->name : "", steps[i]->ns);
-}
-
-/* --- the machine --- */
-
-static int environment_send_create(struct thaw_environment *environment,
-				   const struct thaw_machine *machine, uint32_t *id,
-				   struct thaw_error *err)
-{
-	Thaw__Vmm__Request request = THAW__VMM__REQUEST__INIT;
-	Thaw__Vmm__Create create = THAW__VMM__CREATE__INIT;
-	struct attachments fds = {.count = 0};
-	/* The guest's /dev/pmemN and /dev/vda, in this order. */
-	const struct {
-		int fd;
-		Thaw__Vmm__Drive__Kind kind;
-		bool writable;
-	} sources[] = {
-		{machine->root, THAW__VMM__DRIVE__KIND__PMEM, false},
-		{machine->code, THAW__VMM__DRIVE__KIND__PMEM, false},
-		{machine->layers, THAW__VMM__DRIVE__KIND__PMEM, false},
-		{machine->tmp, THAW__VMM__DRIVE__KIND__BLOCK, true},
-	};
-	const size_t source_count = sizeof(sources) / sizeof(sources[0]);
-	Thaw__Vmm__Drive drives[sizeof(sources) / sizeof(sources[0])];
-	Thaw__Vmm__Drive *list[sizeof(sources) / sizeof(sources[0])];
-
-	create.kvm_fd = environment_attach(&fds, environment->host->kvm);
-	create.vcpus = thaw_function_vcpus(environment->function);
-	create.memory_mib = thaw_function_guest_mib(environment->function);
-	create.cpu_template = machine->cpu_template;
-	create.kvm_kind = thaw_kvm_kind_remembered(environment->host);
-	environment->kvm_known = create.kvm_kind != THAW__VMM__KVM_KIND__KVM_KIND_UNKNOWN;
-	create.vsock_cid = GUEST_CID;
-	create.rng = true;
-	create.serial_fd = environment_attach(&fds, machine->serial);
-	create.userfaultfd_fd = environment_attach(&fds, environment->host->userfaultfd);
-	for (size_t i = 0; i < source_count; i++) {
-		if (sources[i].fd < 0)
-			continue;
-		Thaw__Vmm__Drive *drive = &drives[create.n_drives];
-		thaw__vmm__drive__init(drive);
-		drive->kind = sources[i].kind;
-		drive->writable = sources[i].writable;
-		drive->fd = environment_attach(&fds, sources[i].fd);
-		list[create.n_drives++] = drive;
-	}
-	create.drives = list;
-	request.body_case = THAW__VMM__REQUEST__BODY_CREATE;
-	request.create = &create;
-	return thaw_vmm_send(&environment->vmm, &request, fds.fd, fds.count, id, err);
-}
-
-static int environment_created(struct thaw_environment *environment, uint32_t id,
-			       struct thaw_error *err)
-{
-	Thaw__Vmm__Reply *reply;
-
-	int rc = thaw_vmm_receive(&environment->vmm, id, THAW__VMM__REPLY__BODY_CREATE,
-				  thaw_deadline(THAW_TIMEOUT_REQUEST), &reply, err);
-	if (rc < 0)
-		return thaw_error_wrap(err, "making the microVM");
-	environment->cpu_template = reply->create->cpu_template;
-	environment->software_kvm = reply->create->software_kvm;
-	if (!environment->kvm_known)
-		thaw_kvm_kind_remember(environment->host, environment->software_kvm);
-	environment_steps(&environment->create_steps, reply->create->steps, reply->create->n_steps);
-	thaw__vmm__reply__free_unpacked(reply, NULL);
-	thaw_phases_mark(&environment->phases, "create");
-	return 0;
-}
-
-int environment_create(struct thaw_environment *environment, const struct thaw_machine *machine,
-		       struct thaw_error *err)
-{
-	uint32_t id;
-
-	int rc = environment_send_create(environment, machine, &id, err);
-	return rc < 0 ? rc : environment_created(environment, id, err);
-}
-
-int environment_spawn(struct thaw_environment *environment, struct thaw_error *err)
-{
-	thaw_phases_start(&environment->phases);
-	int rc = thaw_vmm_spawn(&environment->vmm, environment->host->paths.vmm, err);
-	if (rc == 0)
-		thaw_phases_mark(&environment->phases, "spawn");
-	return rc;
 }
 
 int environment_open_agent(struct thaw_environment *environment, int *theirs,

@@ -19,6 +19,7 @@
 #include "host/vmm_client.h"
 
 struct thaw_host;
+struct thaw_shells;
 
 #define THAW_REQUEST_ID_TEXT 37 /* a UUID and a 0 */
 
@@ -86,6 +87,8 @@ struct thaw_environment {
 	const struct thaw_function *function; /* borrowed; must outlive it */
 	struct thaw_vmm vmm;
 	struct thaw_agent agent;
+	struct thaw_shells *shells; /* set before the start, or NULL: where microVMs wait */
+	bool from_shell;
 	thaw_agent_log_fn *log; /* set before the start, or NULL */
 	void *log_context;
 	struct thaw_phases phases;       /* from the start, then every invocation */

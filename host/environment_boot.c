@@ -228,7 +228,7 @@ int thaw_environment_boot(struct thaw_environment *environment, const struct tha
 {
 	uint64_t deadline;
 
-	int rc = environment_spawn(environment, err);
+	int rc = environment_spawn(environment, machine, err);
 	if (rc == 0)
 		rc = environment_create(environment, machine, err);
 	if (rc == 0)

@@ -30,10 +30,11 @@ uint32_t environment_patience(const struct thaw_environment *environment, uint32
 /* Takes thaw-vmm's account of its steps. */
 void environment_steps(struct thaw_phases *phases, Thaw__Vmm__Step **steps, size_t count);
 
-/* Starts thaw-vmm, and the clock of the phases. */
-int environment_spawn(struct thaw_environment *environment, struct thaw_error *err);
+/* Starts thaw-vmm, or takes one in waiting, and the clock of the phases. */
+int environment_spawn(struct thaw_environment *environment, const struct thaw_machine *machine,
+		      struct thaw_error *err);
 
-/* Asks for the machine, and waits for it. */
+/* Asks for the machine, or for what one in waiting lacks, and waits for it. */
 int environment_create(struct thaw_environment *environment, const struct thaw_machine *machine,
 		       struct thaw_error *err);
 

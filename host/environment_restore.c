@@ -115,7 +115,7 @@ int thaw_environment_restore(struct thaw_environment *environment,
 	uint32_t restore_id, resume_seq;
 	cleanup_close int theirs = -1;
 
-	int rc = environment_spawn(environment, err);
+	int rc = environment_spawn(environment, machine, err);
 	if (rc == 0)
 		rc = environment_create(environment, machine, err);
 	/* The connection, the resume and the event are in place before the guest runs again:

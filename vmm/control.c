@@ -124,6 +124,18 @@ static size_t parts_steps(struct reply_parts *p, const struct thaw_steps *steps)
 	return steps->count;
 }
 
+static void parts_created(struct thaw_control *c, struct reply_parts *p,
+			  const struct thaw_steps *steps)
+{
+	thaw__vmm__create_done__init(&p->create);
+	p->create.cpu_template = (Thaw__Vmm__CpuTemplate)thaw_machine_cpu_template(c->machine);
+	p->create.software_kvm = thaw_machine_software_kvm(c->machine);
+	p->create.n_steps = parts_steps(p, steps);
+	p->create.steps = p->step_list;
+	p->reply.body_case = THAW__VMM__REPLY__BODY_CREATE;
+	p->reply.create = &p->create;
+}
+
 static int do_create(struct thaw_control *c, const Thaw__Vmm__Create *request, struct thaw_fds *fds,
 		     struct reply_parts *p, struct thaw_error *err)
 {
@@ -136,13 +148,20 @@ static int do_create(struct thaw_control *c, const Thaw__Vmm__Create *request, s
 	int rc = thaw_machine_create(&c->machine, c->loop, &events, request, fds, &steps, err);
 	if (rc < 0)
 		return rc;
-	thaw__vmm__create_done__init(&p->create);
-	p->create.cpu_template = (Thaw__Vmm__CpuTemplate)thaw_machine_cpu_template(c->machine);
-	p->create.software_kvm = thaw_machine_software_kvm(c->machine);
-	p->create.n_steps = parts_steps(p, &steps);
-	p->create.steps = p->step_list;
-	p->reply.body_case = THAW__VMM__REPLY__BODY_CREATE;
-	p->reply.create = &p->create;
+	parts_created(c, p, &steps);
+	return 0;
+}
+
+static int do_attach(struct thaw_control *c, const Thaw__Vmm__Create *request, struct thaw_fds *fds,
+		     struct reply_parts *p, struct thaw_error *err)
+{
+	struct thaw_steps steps;
+
+	thaw_steps_start(&steps);
+	int rc = thaw_machine_attach(c->machine, request, fds, &steps, err);
+	if (rc < 0)
+		return rc;
+	parts_created(c, p, &steps);
 	return 0;
 }
 
@@ -323,6 +342,8 @@ static int do_machine(struct thaw_control *c, const Thaw__Vmm__Request *request,
 	if (!c->machine)
 		return thaw_error_set(err, EINVAL, "there is no machine yet");
 	switch (request->body_case) {
+	case THAW__VMM__REQUEST__BODY_ATTACH:
+		return do_attach(c, request->attach, fds, p, err);
 	case THAW__VMM__REQUEST__BODY_BOOT:
 		return thaw_machine_boot(c->machine, request->boot, fds, err);
 	case THAW__VMM__REQUEST__BODY_RESTORE:

@@ -110,21 +110,34 @@ static int machine_assemble(struct thaw_machine *m, const Thaw__Vmm__Create *req
 	rc = machine_map_memory(m, request->huge_pages, err);
 	if (rc < 0)
 		return rc;
-	rc = machine_map_drives(m, request, fds, err);
-	if (rc < 0)
-		return rc;
 	thaw_steps_done(steps, "memory");
 	rc = thaw_irqchip_create(m->vm_fd, err);
 	if (rc < 0)
 		return rc;
 	thaw_steps_done(steps, "irqchip");
+	rc = machine_create_vcpus(m, request->vcpus, err);
+	thaw_steps_done(steps, "vcpus");
+	if (rc < 0 || request->devices_later)
+		return rc;
+	return thaw_machine_attach(m, request, fds, steps, err);
+}
+
+int thaw_machine_attach(struct thaw_machine *m, const Thaw__Vmm__Create *request,
+			struct thaw_fds *fds, struct thaw_steps *steps, struct thaw_error *err)
+{
+	if (m->phase != MACHINE_BARE)
+		return thaw_error_set(err, EBUSY, "the machine has its devices already");
+	m->phase = MACHINE_BROKEN; /* until it is not */
+	int rc = machine_map_drives(m, request, fds, err);
+	if (rc < 0)
+		return rc;
+	thaw_steps_done(steps, "drives");
 	rc = machine_add_devices(m, request, fds, err);
 	if (rc < 0)
 		return rc;
+	m->phase = MACHINE_CREATED;
 	thaw_steps_done(steps, "devices");
-	rc = machine_create_vcpus(m, request->vcpus, err);
-	thaw_steps_done(steps, "vcpus");
-	return rc;
+	return 0;
 }
 
 int thaw_machine_create(struct thaw_machine **machine, struct thaw_loop *loop,
@@ -191,6 +204,15 @@ static int machine_set_boot_registers(struct thaw_machine *m, gpa_t entry, struc
 	return rc < 0 ? rc : 0;
 }
 
+int machine_check_new(const struct thaw_machine *m, struct thaw_error *err)
+{
+	if (m->phase == MACHINE_BARE)
+		return thaw_error_set(err, EINVAL, "the machine has no devices yet");
+	if (m->phase != MACHINE_CREATED)
+		return thaw_error_set(err, EBUSY, "the machine has been started already");
+	return 0;
+}
+
 int thaw_machine_boot(struct thaw_machine *m, const Thaw__Vmm__Boot *request, struct thaw_fds *fds,
 		      struct thaw_error *err)
 {
@@ -200,8 +222,9 @@ int thaw_machine_boot(struct thaw_machine *m, const Thaw__Vmm__Boot *request, st
 	gpa_t entry;
 	int rc;
 
-	if (m->phase != MACHINE_CREATED)
-		return thaw_error_set(err, EBUSY, "the machine has been started already");
+	rc = machine_check_new(m, err);
+	if (rc < 0)
+		return rc;
 	rc = kernel_fd = thaw_fds_take(fds, request->kernel_fd, "kernel", err);
 	if (rc < 0)
 		return rc;

@@ -37,6 +37,10 @@ struct thaw_machine_events {
 int thaw_machine_create(struct thaw_machine **machine, struct thaw_loop *loop,
 			const struct thaw_machine_events *events, const Thaw__Vmm__Create *request,
 			struct thaw_fds *fds, struct thaw_steps *steps, struct thaw_error *err);
+/* The devices of a machine that was made with devices_later; once, before it is started. Whatever
+ * else `request` says is not looked at. */
+int thaw_machine_attach(struct thaw_machine *machine, const Thaw__Vmm__Create *request,
+			struct thaw_fds *fds, struct thaw_steps *steps, struct thaw_error *err);
 void thaw_machine_destroy(struct thaw_machine *machine);
 
 int thaw_machine_boot(struct thaw_machine *machine, const Thaw__Vmm__Boot *request,

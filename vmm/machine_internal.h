@@ -22,7 +22,14 @@ struct thaw_vsock;
 #define MACHINE_PMEM_ALIGN  (128ull << 20) /* a memory section of the guest kernel */
 #define MACHINE_PMEM_UNIT   (2ull << 20)   /* what virtio-pmem can be a multiple of with DAX */
 
-enum machine_phase { MACHINE_CREATED, MACHINE_RUNNING, MACHINE_PAUSED, MACHINE_BROKEN };
+/* Bare: without its devices. Broken: of no use any more. */
+enum machine_phase {
+	MACHINE_BARE,
+	MACHINE_CREATED,
+	MACHINE_RUNNING,
+	MACHINE_PAUSED,
+	MACHINE_BROKEN
+};
 
 struct thaw_machine {
 	struct thaw_loop *loop;
@@ -62,10 +69,12 @@ struct thaw_machine {
 	uint64_t index_checksum; /* of the snapshot that was restored */
 };
 
+/* 0 when it can be started: it has its devices, and nobody has started it. -EINVAL, -EBUSY. */
+int machine_check_new(const struct thaw_machine *m, struct thaw_error *err);
 /* Lets devices and vCPUs go on. */
 void machine_run(struct thaw_machine *m);
 
-/* Memory slots of the drives that are mapped: before the irqchip is made. */
+/* Memory slots of the drives that are mapped. */
 int machine_map_drives(struct thaw_machine *m, const Thaw__Vmm__Create *request,
 		       struct thaw_fds *fds, struct thaw_error *err);
 /* All devices, on their buses and interrupt lines: after the irqchip is made. */

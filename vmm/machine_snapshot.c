@@ -406,9 +406,9 @@ int thaw_machine_restore(struct thaw_machine *m, const Thaw__Vmm__Restore *reque
 
 	if (state_fd < 0 || index_fd < 0)
 		return -EBADF;
-	if (m->phase != MACHINE_CREATED)
-		return thaw_error_set(err, EBUSY, "the machine has been started already");
-	rc = thaw_state_read(state_fd, &state, err);
+	rc = machine_check_new(m, err);
+	if (rc == 0)
+		rc = thaw_state_read(state_fd, &state, err);
 	if (rc < 0)
 		return rc;
 	rc = thaw_index_read(index_fd, &index, err);

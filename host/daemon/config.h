@@ -25,6 +25,7 @@ struct thaw_config {
 	uint32_t concurrency;  /* of an account */
 	uint32_t scale_up;     /* new environments of a function in ten seconds */
 	uint32_t starting;     /* environments starting at a time; 0: two for each CPU */
+	uint32_t shells;       /* microVMs in waiting, at most */
 	uint64_t memory_mib;   /* for environments; 0: three quarters of the host's */
 	bool cpu_limit;        /* CPU time in proportion to memory */
 	uint32_t idle_s;       /* an environment that is idle for so long goes */

@@ -19,6 +19,7 @@
 #include "host/daemon/worker.h"
 #include "host/daemon/works.h"
 #include "host/operations/operation.h"
+#include "host/shells.h"
 #include "host/store/accounts.h"
 #include "host/telemetry/logs.h"
 #include "host/telemetry/metrics.h"
@@ -163,6 +164,8 @@ static int start_parts(struct thaw_service *service, struct thaw_error *err)
 	START(targets, thaw_targets_new(service, err));
 	if (rc == 0)
 		start_cgroups(service);
+	if (service->config->shells)
+		START(shells, thaw_shells_new(&service->host, service->config->shells, err));
 	if (rc == 0)
 		rc = start_pool(service, err);
 	START(works, thaw_works_new(WORK_THREADS, WORK_LINE, err));
@@ -221,6 +224,7 @@ bool thaw_service_stop(struct thaw_service *service)
 	thaw_snapshots_free(service->snapshots);
 	if (service->pool)
 		thaw_pool_free(service->pool);
+	thaw_shells_free(service->shells);
 	thaw_cgroups_close(service->cgroups);
 	thaw_targets_free(service->targets);
 	thaw_operations_router_clear(&service->router);

@@ -255,6 +255,7 @@ static void worker_begin(struct worker *worker)
 {
 	thaw_environment_init(&worker->environment, &worker->service->host,
 			      &worker->target->function);
+	worker->environment.shells = worker->service->shells;
 	worker->environment.log = worker_log;
 	worker->environment.log_context = worker;
 }

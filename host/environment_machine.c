@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The microVM of an environment: made from nothing, or from one in waiting. */
+#include "host/environment_internal.h"
+#include "host/host.h"
+#include "host/kvm_kind.h"
+#include "host/shells.h"
+#include "host/timeouts.h"
+#include "lib/error.h"
+
+#define GUEST_CID      3
+#define MACHINE_DRIVES 4
+
+struct thaw_shell_shape thaw_shell_shape(const struct thaw_function *function,
+					 Thaw__Vmm__CpuTemplate cpu_template)
+{
+	return (struct thaw_shell_shape){
+		.vcpus = thaw_function_vcpus(function),
+		.memory_mib = thaw_function_guest_mib(function),
+		.cpu_template = cpu_template,
+	};
+}
+
+/* What a microVM is made of, in the messages for thaw-vmm: its body, and its devices. */
+struct creation {
+	Thaw__Vmm__Request request;
+	Thaw__Vmm__Create create;
+	struct attachments fds;
+	Thaw__Vmm__Drive drives[MACHINE_DRIVES];
+	Thaw__Vmm__Drive *list[MACHINE_DRIVES];
+};
+
+static void creation_init(struct creation *c)
+{
+	thaw__vmm__request__init(&c->request);
+	thaw__vmm__create__init(&c->create);
+	c->fds.count = 0;
+	c->request.body_case = THAW__VMM__REQUEST__BODY_CREATE;
+	c->request.create = &c->create;
+}
+
+static void creation_add_devices(struct creation *c, const struct thaw_machine *machine)
+{
+	const int sources[MACHINE_DRIVES] = {machine->root, machine->code, machine->layers,
+					     machine->tmp};
+
+	c->create.vsock_cid = GUEST_CID;
+	c->create.rng = true;
+	c->create.serial_fd = environment_attach(&c->fds, machine->serial);
+	for (size_t i = 0; i < MACHINE_DRIVES; i++) {
+		bool writable = i == MACHINE_DRIVES - 1;
+		if (sources[i] < 0)
+			continue;
+		Thaw__Vmm__Drive *drive = &c->drives[c->create.n_drives];
+		thaw__vmm__drive__init(drive);
+		drive->kind =
+			writable ? THAW__VMM__DRIVE__KIND__BLOCK : THAW__VMM__DRIVE__KIND__PMEM;
+		drive->writable = writable;
+		drive->fd = environment_attach(&c->fds, sources[i]);
+		c->list[c->create.n_drives++] = drive;
+	}
+	c->create.drives = c->list;
+}
+
+static void creation_add_body(struct creation *c, const struct thaw_host *host,
+			      const struct thaw_shell_shape *shape)
+{
+	c->create.kvm_fd = environment_attach(&c->fds, host->kvm);
+	c->create.vcpus = shape->vcpus;
+	c->create.memory_mib = shape->memory_mib;
+	c->create.cpu_template = shape->cpu_template;
+	c->create.kvm_kind = thaw_kvm_kind_remembered(host);
+	c->create.userfaultfd_fd = environment_attach(&c->fds, host->userfaultfd);
+}
+
+int thaw_shell_make(const struct thaw_host *host, const struct thaw_shell_shape *shape,
+		    struct thaw_shell *shell, struct thaw_error *err)
+{
+	Thaw__Vmm__Reply *reply;
+	struct creation c;
+	uint32_t id;
+
+	shell->vmm = (struct thaw_vmm)THAW_VMM_NONE;
+	shell->shape = *shape;
+	int rc = thaw_vmm_spawn(&shell->vmm, host->paths.vmm, err);
+	if (rc < 0)
+		return rc;
+	creation_init(&c);
+	creation_add_body(&c, host, shape);
+	c.create.devices_later = true;
+	bool kind_known = c.create.kvm_kind != THAW__VMM__KVM_KIND__KVM_KIND_UNKNOWN;
+	rc = thaw_vmm_send(&shell->vmm, &c.request, c.fds.fd, c.fds.count, &id, err);
+	if (rc == 0)
+		rc = thaw_vmm_receive(&shell->vmm, id, THAW__VMM__REPLY__BODY_CREATE,
+				      thaw_deadline(THAW_TIMEOUT_REQUEST), &reply, err);
+	if (rc < 0) {
+		thaw_vmm_close(&shell->vmm);
+		return thaw_error_wrap(err, "making a microVM in waiting");
+	}
+	shell->cpu_template = reply->create->cpu_template;
+	shell->software_kvm = reply->create->software_kvm;
+	thaw__vmm__reply__free_unpacked(reply, NULL);
+	if (!kind_known)
+		thaw_kvm_kind_remember(host, shell->software_kvm);
+	return 0;
+}
+
+static int environment_send_create(struct thaw_environment *environment,
+				   const struct thaw_machine *machine, uint32_t *id,
+				   struct thaw_error *err)
+{
+	struct creation c;
+
+	creation_init(&c);
+	if (environment->from_shell) {
+		c.request.body_case = THAW__VMM__REQUEST__BODY_ATTACH;
+	} else {
+		const struct thaw_shell_shape shape =
+			thaw_shell_shape(environment->function, machine->cpu_template);
+		creation_add_body(&c, environment->host, &shape);
+		environment->kvm_known = c.create.kvm_kind != THAW__VMM__KVM_KIND__KVM_KIND_UNKNOWN;
+	}
+	creation_add_devices(&c, machine);
+	return thaw_vmm_send(&environment->vmm, &c.request, c.fds.fd, c.fds.count, id, err);
+}
+
+static int environment_created(struct thaw_environment *environment, uint32_t id,
+			       struct thaw_error *err)
+{
+	Thaw__Vmm__Reply *reply;
+
+	int rc = thaw_vmm_receive(&environment->vmm, id, THAW__VMM__REPLY__BODY_CREATE,
+				  thaw_deadline(THAW_TIMEOUT_REQUEST), &reply, err);
+	if (rc < 0)
+		return thaw_error_wrap(err, "making the microVM");
+	environment->cpu_template = reply->create->cpu_template;
+	environment->software_kvm = reply->create->software_kvm;
+	if (!environment->kvm_known)
+		thaw_kvm_kind_remember(environment->host, environment->software_kvm);
+	environment_steps(&environment->create_steps, reply->create->steps, reply->create->n_steps);
+	thaw__vmm__reply__free_unpacked(reply, NULL);
+	thaw_phases_mark(&environment->phases, "create");
+	return 0;
+}
+
+int environment_create(struct thaw_environment *environment, const struct thaw_machine *machine,
+		       struct thaw_error *err)
+{
+	uint32_t id;
+
+	int rc = environment_send_create(environment, machine, &id, err);
+	return rc < 0 ? rc : environment_created(environment, id, err);
+}
+
+int environment_spawn(struct thaw_environment *environment, const struct thaw_machine *machine,
+		      struct thaw_error *err)
+{
+	const struct thaw_shell_shape shape =
+		thaw_shell_shape(environment->function, machine->cpu_template);
+	struct thaw_shell shell;
+
+	thaw_phases_start(&environment->phases);
+	environment->from_shell = thaw_shells_take(environment->shells, &shape, &shell);
+	if (environment->from_shell) {
+		environment->vmm = shell.vmm;
+		environment->kvm_known = true;
+	} else {
+		int rc = thaw_vmm_spawn(&environment->vmm, environment->host->paths.vmm, err);
+		if (rc < 0)
+			return rc;
+	}
+	thaw_phases_mark(&environment->phases, "spawn");
+	return 0;
+}
