@@ -34,6 +34,7 @@ struct thaw_machine {
 	int serial;    /* where the console goes; -1: no console */
 	Thaw__Vmm__CpuTemplate cpu_template;
 	bool snap_start;          /* cold: the runtime is to wait in restore/next after init */
+	bool provisioned;         /* cold: what the function is told of its initialisation */
 	uint32_t init_timeout_ms; /* cold; 0: Lambda's 10 s */
 };
 

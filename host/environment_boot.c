@@ -96,7 +96,9 @@ static int environment_fill_function(const struct thaw_environment *environment,
 	out->log_group = texts->log_group;
 	out->log_stream = (char *)environment->log_stream;
 	out->execution_env = texts->execution_env;
-	out->initialization_type = (char *)(machine->snap_start ? "snap-start" : "on-demand");
+	out->initialization_type = (char *)(machine->snap_start    ? "snap-start"
+					    : machine->provisioned ? "provisioned-concurrency"
+								   : "on-demand");
 	for (size_t i = 0; i < function->variable_count; i++) {
 		thaw__agent__variable__init(&storage[i]);
 		storage[i].name = function->variables[i].name;

@@ -14,8 +14,10 @@
 #include "host/operations/operation.h"
 #include "host/store/accounts.h"
 
-#define PAGE  1000
-#define TRIES 8
+#define PAGE          1000
+#define TRIES         8
+#define START_TRIES   50
+#define START_WAIT_US 100000
 
 static json_t *failed(const struct thaw_error *err)
 {
@@ -168,7 +170,7 @@ json_t *thaw_admin_perform(const struct thaw_admin *admin, const json_t *request
 /* --- the command --- */
 
 /* Without a daemon: on the store, which nobody else has open then. */
-static json_t *perform_here(const char *data, const json_t *request)
+static json_t *perform_here(const char *data, const json_t *request, bool *busy)
 {
 	struct thaw_admin admin = {NULL, NULL};
 	struct thaw_error err = {0};
@@ -178,6 +180,7 @@ static json_t *perform_here(const char *data, const json_t *request)
 	bool changed;
 
 	int rc = thaw_store_open(&admin.store, data, &err);
+	*busy = rc == -EBUSY;
 	/* A host that has accounts must not get a new key silently. */
 	if (rc == 0)
 		rc = thaw_accounts_list(admin.store, NULL, 1, &accounts, &count, &err);
@@ -192,6 +195,30 @@ static json_t *perform_here(const char *data, const json_t *request)
 		answer = failed(&err);
 	thaw_keyring_close(admin.keyring);
 	thaw_store_close(admin.store);
+	return answer;
+}
+
+/* A daemon that starts has the store before it answers: it is waited for. */
+static json_t *ask(const char *data, const json_t *request, struct thaw_error *err)
+{
+	json_t *answer = thaw_control_ask(data, request, err);
+
+	for (int i = 0; !answer && err->code == ENOENT && i < START_TRIES; i++) {
+		bool busy;
+		answer = perform_here(data, request, &busy);
+		if (!busy)
+			break;
+		usleep(START_WAIT_US);
+		json_t *later = thaw_control_ask(data, request, err);
+		if (later) {
+			json_decref(answer);
+			return later;
+		}
+		if (i + 1 < START_TRIES) {
+			json_decref(answer);
+			answer = NULL;
+		}
+	}
 	return answer;
 }
 
@@ -278,9 +305,7 @@ int thaw_admin_command(const char *data, const char *region, const char *endpoin
 		return 2;
 	}
 	json_t *asked = json_pack("{s:s, s:s*}", "do", request, "name", name);
-	json_t *answer = thaw_control_ask(data, asked, &err);
-	if (!answer && err.code == ENOENT)
-		answer = perform_here(data, asked);
+	json_t *answer = ask(data, asked, &err);
 	json_decref(asked);
 	const char *error =
 		answer ? json_string_value(json_object_get(answer, "error")) : err.message;

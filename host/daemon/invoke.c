@@ -75,17 +75,18 @@ static void invoke_measure(const struct invoke *invoke, enum thaw_pool_refusal r
 		.function = function->name,
 		.version = function->version,
 		.start = job->start,
-		.error = !job->ran || job->result.outcome != THAW__AGENT__OUTCOME__OUTCOME_OK,
+		.error = job->result.outcome != THAW__AGENT__OUTCOME__OUTCOME_OK,
 		.has_init = job->init_us != 0,
 		.has_restore = job->restore_us != 0,
-		.duration_us = job->ran ? job->result.duration_us : 0,
+		.duration_us = job->result.duration_us,
 		.init_us = job->init_us,
 		.restore_us = job->restore_us,
 	};
 
-	if (refusal == THAW_POOL_ACCEPTED)
+	/* What this host failed to run is no invocation of the function's, and no error of it. */
+	if (refusal == THAW_POOL_ACCEPTED && job->ran)
 		thaw_metrics_invocation(invoke->service->metrics, &sample);
-	else if (refusals[refusal].reason)
+	else if (refusal != THAW_POOL_ACCEPTED && refusals[refusal].reason)
 		thaw_metrics_throttle(invoke->service->metrics, sample.account, sample.function,
 				      sample.version, refusal);
 }

@@ -13,6 +13,8 @@
 struct thaw_error;
 struct thaw_service;
 
+#define THAW_INVOKE_PAYLOAD_MAX 6291456 /* bytes of a synchronous invocation's event: 6 MB */
+
 struct thaw_invoke_answer {
 	bool refused;               /* throttled, or the host failed: nothing ran */
 	const char *refusal_code;   /* "TooManyRequestsException", "ServiceException", ... */

@@ -58,6 +58,20 @@ static void raise_limits(void)
 	}
 }
 
+/* Where clients of this machine reach it. */
+static void endpoint_of(const struct thaw_config *config, char *out, size_t size)
+{
+	const char *address = config->address;
+	bool v6 = strchr(address, ':') != NULL;
+
+	if (strcmp(address, "0.0.0.0") == 0)
+		address = "127.0.0.1";
+	else if (strcmp(address, "::") == 0)
+		address = "::1";
+	snprintf(out, size, "http://%s%s%s:%u", v6 ? "[" : "", address, v6 ? "]" : "",
+		 config->port);
+}
+
 static int serve(const struct thaw_config *config)
 {
 	static struct thaw_service service;
@@ -112,7 +126,7 @@ int main(int argc, char *argv[])
 				argv[rest]);
 			return 2;
 		}
-		snprintf(endpoint, sizeof(endpoint), "http://%s:%u", config.address, config.port);
+		endpoint_of(&config, endpoint, sizeof(endpoint));
 		return thaw_admin_command(config.data, config.region, endpoint, argc - rest,
 					  argv + rest);
 	case THAW_CONFIG_RUN:

@@ -24,11 +24,11 @@ static enum verdict verdict_of(const struct thaw_invoke_answer *answer)
 {
 	if (!answer)
 		return VERDICT_OLD;
-	if (answer->refused) {
-		const char *code = answer->refusal_code;
-		return code && strcmp(code, "ResourceNotFoundException") == 0 ? VERDICT_NEVER
-									      : VERDICT_LATER;
-	}
+	/* 409: its version is being made. */
+	if (answer->refused)
+		return answer->status == 429 || answer->status == 409 || answer->status >= 500
+			       ? VERDICT_LATER
+			       : VERDICT_NEVER;
 	if (answer->function_error)
 		return VERDICT_ERROR;
 	if (answer->status < 300)

@@ -101,9 +101,7 @@ static int making_run(struct making *making, const char *name, bool *function_fa
 		.log_context = making,
 	};
 
-	int rc = thaw_code_open(&host->state, target->code_digest, &drive, err);
-	if (rc == 0 && *target->layers_digest)
-		rc = thaw_code_open(&host->state, target->layers_digest, &layers, err);
+	int rc = thaw_target_open_code(target, &drive, &layers, err);
 	if (rc < 0)
 		return rc;
 	plan.code = (struct thaw_cold_code){

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/code.h"
 #include "host/daemon/service.h"
+#include "host/operations/code.h"
 #include "host/operations/function_config.h"
 #include "host/operations/operation.h"
 #include "host/store/aliases.h"
@@ -98,6 +100,33 @@ void thaw_target_for_pool(struct thaw_target *target, struct thaw_pool_target *o
 		.unreserved = target->unreserved,
 		.data = target,
 	};
+}
+
+static int target_try_code(const struct thaw_target *target, int *drive, int *layers,
+			   struct thaw_error *err)
+{
+	const struct thaw_state *state = &target->service->host.state;
+
+	*drive = *layers = -1;
+	int rc = thaw_code_open(state, target->code_digest, drive, err);
+	if (rc == 0 && *target->layers_digest) {
+		rc = thaw_code_open(state, target->layers_digest, layers, err);
+		if (rc < 0)
+			thaw_cleanup_close(drive);
+	}
+	return rc;
+}
+
+int thaw_target_open_code(const struct thaw_target *target, int *drive, int *layers,
+			  struct thaw_error *err)
+{
+	int rc = target_try_code(target, drive, layers, err);
+
+	if (rc == -ENOENT)
+		rc = thaw_code_again(target->service, target->function_id, target->version, err);
+	else
+		return rc;
+	return rc < 0 ? rc : target_try_code(target, drive, layers, err);
 }
 
 /* The combined drive of the layers: the list has none or one. */

@@ -82,6 +82,11 @@ int thaw_targets_provision_all(struct thaw_targets *targets, struct thaw_error *
 struct thaw_target *thaw_target_hold(struct thaw_target *target);
 void thaw_target_release(struct thaw_target *target);
 
+/* Its drives, the caller's; *layers is -1 where there are none. Drives that are gone from the cache
+ * (host/code.h) are made again of the archives. */
+int thaw_target_open_code(const struct thaw_target *target, int *drive, int *layers,
+			  struct thaw_error *err);
+
 /* As the pool wants it. */
 void thaw_target_for_pool(struct thaw_target *target, struct thaw_pool_target *out);
 

@@ -227,12 +227,11 @@ static int worker_boot(struct worker *worker, struct thaw_error *err)
 	cleanup_close int drive = -1, layers = -1;
 	struct thaw_cold cold = THAW_COLD_NONE;
 
-	int rc = thaw_code_open(&host->state, target->code_digest, &drive, err);
-	if (rc == 0 && *target->layers_digest)
-		rc = thaw_code_open(&host->state, target->layers_digest, &layers, err);
+	int rc = thaw_target_open_code(target, &drive, &layers, err);
 	struct thaw_cold_code code = {.drive = drive, .layers = layers};
 	if (rc == 0)
 		rc = thaw_cold_open(&cold, host, &target->function, &code, NULL, err);
+	cold.machine.provisioned = worker->provisioned;
 	if (rc == 0)
 		rc = thaw_environment_boot(&worker->environment, &cold.machine, err);
 	worker->tmp = thaw_fd_take(&cold.machine.tmp);

@@ -181,3 +181,28 @@ struct thaw_http_response *thaw_code_make(struct thaw_service *service, const ch
 		refusal = layers_make(service, account, &unpack, version, config);
 	return refusal;
 }
+
+int thaw_code_again(struct thaw_service *service, int64_t function_id, int64_t version,
+		    struct thaw_error *err)
+{
+	struct thaw_function_item item = {0};
+
+	int rc = thaw_functions_get_by_id(service->store, function_id, version, &item, err);
+	if (rc < 0)
+		return rc;
+	json_t *config = thaw_json_stored(item.version.config);
+	cleanup_free char *code = strdup(item.version.code_digest);
+	cleanup_free char *layers = strdup(item.version.layer_digests);
+	struct thaw_http_response *refusal =
+		thaw_code_make(service, item.function.account, &item.version, config);
+	bool same = !refusal && code && layers && strcmp(code, item.version.code_digest) == 0 &&
+		    strcmp(layers, item.version.layer_digests) == 0;
+	if (!same)
+		rc = thaw_error_set(err, EIO,
+				    "the code of \"%s\" is gone, and cannot be made again",
+				    item.function.name);
+	thaw_http_response_free(refusal);
+	json_decref(config);
+	thaw_function_item_clear(&item);
+	return rc;
+}

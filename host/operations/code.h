@@ -26,4 +26,9 @@ struct thaw_http_response *thaw_code_keep(struct thaw_service *service, const ui
 struct thaw_http_response *thaw_code_make(struct thaw_service *service, const char *account,
 					  struct thaw_version_record *version, json_t *config);
 
+/* Makes the drives of a version again, where they have gone from the cache. -ENOENT, -EIO: an
+ * archive is not there, or is not what it was. */
+int thaw_code_again(struct thaw_service *service, int64_t function_id, int64_t version,
+		    struct thaw_error *err);
+
 #endif

@@ -16,6 +16,7 @@
 #include "host/operations/operations.h"
 #include "host/operations/publish.h"
 #include "host/store/usage.h"
+#include "host/telemetry/metrics.h"
 
 /* --- shared --- */
 
@@ -480,6 +481,9 @@ struct thaw_http_response *thaw_operation_delete_function(struct thaw_service *s
 	if (rc < 0)
 		return thaw_respond_error(rc, &err, NULL);
 	thaw_targets_changed(service->targets, id);
+	if (!*qualifier)
+		thaw_metrics_remove_function(service->metrics, request.account,
+					     request.function.name);
 	thaw_snapshots_collect(service->snapshots);
 	return thaw_respond_empty(204);
 }

@@ -13,8 +13,7 @@
 #include "host/operations/policy.h"
 #include "host/store/functions.h"
 
-#define CONTEXT_MAX 3583      /* X-Amz-Client-Context, base64 */
-#define EVENT_MAX   (1 << 20) /* of an asynchronous invocation */
+#define CONTEXT_MAX 3583 /* X-Amz-Client-Context, base64 */
 #define TRACE_MAX   256
 
 /* What all invocations read from their head, before anything is looked up. */
@@ -126,10 +125,25 @@ static struct thaw_http_response *head_permit(const struct head *head, struct th
 		head->request.account, service->config->region, head->account, name->name);
 }
 
+static struct thaw_http_response *check_size(const struct thaw_http_request *http, size_t max,
+					     const char *type)
+{
+	if (http->body_size <= max)
+		return NULL;
+	return thaw_api_error_response("RequestTooLargeException",
+				       "%zu byte payload is too large for the %s invocation type "
+				       "(limit %zu bytes)",
+				       http->body_size, type, max);
+}
+
 static struct thaw_http_response *check_payload(const struct thaw_http_request *http)
 {
 	struct thaw_error err = {0};
 
+	struct thaw_http_response *refusal =
+		check_size(http, THAW_INVOKE_PAYLOAD_MAX, "RequestResponse");
+	if (refusal)
+		return refusal;
 	if (http->body_size && thaw_json_check(http->body, http->body_size, &err) < 0)
 		return thaw_api_error_response("InvalidRequestContentException",
 					       "Could not parse request body into json: %s",
@@ -220,12 +234,9 @@ static struct thaw_http_response *enqueue(const struct head *head, struct thaw_s
 	struct thaw_resolved resolved;
 	struct thaw_error err = {0};
 
-	if (http->body_size > EVENT_MAX)
-		return thaw_api_error_response(
-			"RequestTooLargeException",
-			"%zu byte payload is too large for the Event invocation type (limit %d "
-			"bytes)",
-			http->body_size, EVENT_MAX);
+	struct thaw_http_response *refusal = check_size(http, THAW_QUEUE_EVENT_MAX, "Event");
+	if (refusal)
+		return refusal;
 	int rc = thaw_targets_resolve(service->targets, head->account, name->name, name->qualifier,
 				      &resolved, &err);
 	if (rc == -ENOENT)

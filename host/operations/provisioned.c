@@ -60,14 +60,18 @@ static json_t *provisioned_json(struct thaw_service *service,
 				const struct thaw_provisioned *provisioned)
 {
 	json_int_t ready = (json_int_t)provisioned_ready(service, provisioned);
+	const char *status = provisioned->status;
 	char modified[THAW_TIME_TEXT];
 
+	/* The store knows whether it could be asked for, the pool how far it has come. */
+	if (strcmp(status, "READY") == 0 && ready < provisioned->requested)
+		status = "IN_PROGRESS";
 	provisioned_time(provisioned->last_modified_ms, modified);
 	json_t *body = json_pack(
 		"{s:I, s:I, s:I, s:s, s:s}", "RequestedProvisionedConcurrentExecutions",
 		(json_int_t)provisioned->requested, "AvailableProvisionedConcurrentExecutions",
-		ready, "AllocatedProvisionedConcurrentExecutions", ready, "Status",
-		provisioned->status, "LastModified", modified);
+		ready, "AllocatedProvisionedConcurrentExecutions", ready, "Status", status,
+		"LastModified", modified);
 	if (body && provisioned->status_reason)
 		json_object_set_new(body, "StatusReason", json_string(provisioned->status_reason));
 	return body;

@@ -6,6 +6,7 @@
 #include "host/archive.h"
 #include "host/daemon/works.h"
 #include "host/daemon/front.h"
+#include "host/daemon/invoke.h"
 #include "host/operations/download.h"
 #include "host/operations/operation.h"
 #include "host/operations/operations.h"
@@ -13,7 +14,8 @@
 /* A ZIP file in base64, and what stands around it. */
 #define CODE_BODY   (THAW_ARCHIVE_SIZE_MAX / 3 * 4 + (1 << 20))
 #define CONFIG_BODY (1 << 20)
-#define EVENT_BODY  6291456 /* 6 MB */
+/* What is a little over the limit is refused in Lambda's words, by the operation. */
+#define EVENT_BODY (THAW_INVOKE_PAYLOAD_MAX + (1 << 20))
 
 #define FUNCTIONS "/2015-03-31/functions"
 #define FUNCTION  FUNCTIONS "/{FunctionName}"
