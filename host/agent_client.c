@@ -328,6 +328,9 @@ int thaw_agent_receive(struct thaw_agent *agent, uint32_t seq,
 		/* A chunk of nothing would be a way to keep us busy. */
 		if (rc == 0 && got->chunk->data.len == 0)
 			rc = thaw_error_set(err, EPROTO, "the agent sent an empty chunk");
+		if (rc == 0 && agent->part)
+			agent->part(agent->part_context, got->chunk->data.data,
+				    got->chunk->data.len);
 		thaw__agent__guest_message__free_unpacked(got, NULL);
 		got = NULL;
 	}

@@ -29,6 +29,10 @@ struct thaw_error;
 typedef void thaw_agent_log_fn(void *context, Thaw__Agent__Log__Source source, const uint8_t *data,
 			       size_t size, uint64_t dropped);
 
+/* A part of the response to the Invoke now answered, as it comes. All parts are in the response
+ * too, but those of one that fails in its middle. May take its time: the guest waits. */
+typedef void thaw_agent_part_fn(void *context, const uint8_t *data, size_t size);
+
 /* Called when `fd` is readable while an answer is waited for; a negative return ends the wait. */
 struct thaw_agent_watch {
 	int fd; /* -1: none */
@@ -52,6 +56,8 @@ struct thaw_agent {
 	size_t response_size, response_space;
 	thaw_agent_log_fn *log;
 	void *log_context;
+	thaw_agent_part_fn *part; /* NULL: nobody wants parts */
+	void *part_context;
 	struct thaw_agent_watch watch;
 };
 

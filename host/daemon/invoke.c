@@ -26,6 +26,7 @@ struct invoke {
 	struct thaw_resolved resolved;
 	struct thaw_log_tail tail;
 	void (*done)(void *opaque, const struct thaw_invoke_answer *answer);
+	void (*part)(void *opaque, const char *executed_version, const uint8_t *data, size_t size);
 	void *opaque;
 	char texts[];
 };
@@ -160,6 +161,14 @@ static int refuse_state(struct thaw_invoke_answer *refusal, const struct thaw_ta
 	return -EBUSY;
 }
 
+/* thaw_agent_part_fn */
+static void invoke_part(void *context, const uint8_t *data, size_t size)
+{
+	struct invoke *invoke = context;
+
+	invoke->part(invoke->opaque, invoke->resolved.executed_version, data, size);
+}
+
 static const char *keep(char **at, const char *text)
 {
 	size_t size = text ? strlen(text) + 1 : 0;
@@ -185,11 +194,14 @@ static struct invoke *invoke_new(struct thaw_service *service, const struct thaw
 	invoke->service = service;
 	invoke->resolved = *resolved;
 	invoke->done = plan->done;
+	invoke->part = plan->part;
 	invoke->opaque = plan->opaque;
 	struct thaw_worker_job *job = &invoke->job;
 	job->asked_ns = thaw_monotonic_ns();
 	job->target = resolved->target;
 	job->tail = plan->tail ? &invoke->tail : NULL;
+	job->part = plan->part ? invoke_part : NULL;
+	job->part_context = invoke;
 	job->invocation.event = plan->payload;
 	job->invocation.event_size = plan->payload_size;
 	job->invocation.function_arn = invoke->resolved.arn;

@@ -39,6 +39,9 @@ struct thaw_invoke_plan {
 	bool asynchronous; /* waits in line for memory rather longer */
 	/* Once, in some thread; not when submit fails. Must not wait for other invocations. */
 	void (*done)(void *opaque, const struct thaw_invoke_answer *answer);
+	/* Parts of a response that the function streams, as they come, before done, which has all
+	 * of them again. May take its time: the function waits. NULL: done is enough. */
+	void (*part)(void *opaque, const char *executed_version, const uint8_t *data, size_t size);
 	void *opaque;
 };
 

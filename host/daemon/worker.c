@@ -411,8 +411,11 @@ static bool worker_handle(void *opaque, struct thaw_pool_job *pool_job)
 			.version = worker->target->function.version,
 		};
 		worker_platform(worker, &start);
+		worker->environment.agent.part = job->part;
+		worker->environment.agent.part_context = job->part_context;
 		int rc = thaw_environment_invoke(&worker->environment, &job->invocation,
 						 &job->result, &err);
+		worker->environment.agent.part = NULL;
 		job->ran = rc == 0;
 		good = rc == 0;
 		if (rc < 0) {

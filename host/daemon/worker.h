@@ -19,7 +19,9 @@ struct thaw_worker_job {
 	struct thaw_pool_job job; /* job.data is this */
 	struct thaw_target *target;
 	struct thaw_invocation invocation;
-	uint64_t asked_ns; /* CLOCK_MONOTONIC: when it came */
+	uint64_t asked_ns;        /* CLOCK_MONOTONIC: when it came */
+	thaw_agent_part_fn *part; /* parts of the response, as they come; NULL: all at the end */
+	void *part_context;
 
 	/* What it came to: */
 	bool ran;                  /* there is a result */

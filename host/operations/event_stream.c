@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/operations/event_stream.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,9 @@
 
 #include "host/api/http.h"
 #include "host/daemon/invoke.h"
+
+#define CHUNK_MAX (64u << 10)
+#define WAIT_MS   30000 /* for a client that does not read */
 
 static uint8_t *put32(uint8_t *at, uint32_t value)
 {
@@ -76,34 +80,82 @@ static char *complete_text(const struct thaw_invoke_answer *answer)
 	return text;
 }
 
-struct thaw_http_response *thaw_event_stream_response(const struct thaw_invoke_answer *answer)
+static void stream_begin(struct thaw_event_stream *stream, const char *executed_version)
 {
-	size_t size = answer->function_error ? 0 : answer->payload_size;
-	size_t chunks = (size + THAW_EVENT_CHUNK_MAX - 1) / THAW_EVENT_CHUNK_MAX;
-	char *complete = complete_text(answer);
-	size_t complete_size = complete ? strlen(complete) : 0;
-	uint8_t *body = malloc(size + complete_size + (chunks + 1) * THAW_EVENT_OVERHEAD);
 	struct thaw_http_response *response = thaw_http_response_new(200);
-	size_t used = 0;
 
-	if (!complete || !body || !response) {
-		free(complete);
-		free(body);
-		thaw_http_response_free(response);
-		return NULL;
+	stream->begun = true;
+	if (response) {
+		thaw_http_response_header(response, "Content-Type",
+					  "application/vnd.amazon.eventstream");
+		thaw_http_response_header(response, "X-Amz-Executed-Version", executed_version);
+		thaw_http_response_header(response, "X-Amzn-Remapped-Content-Type",
+					  "application/json");
 	}
-	for (size_t at = 0; at < size; at += THAW_EVENT_CHUNK_MAX) {
-		size_t part = size - at < THAW_EVENT_CHUNK_MAX ? size - at : THAW_EVENT_CHUNK_MAX;
-		used += thaw_event_stream_event(body + used, "PayloadChunk",
-						"application/octet-stream", answer->payload + at,
-						part);
+	int rc = response ? thaw_http_stream_begin(stream->request, response) : -ENOMEM;
+	stream->broken = rc < 0;
+	/* Then it is not a stream, and this its answer. */
+	if (rc == -ENOMEM) {
+		thaw_http_respond(stream->request, NULL);
+		stream->request = NULL;
 	}
-	used += thaw_event_stream_event(body + used, "InvokeComplete", "application/json", complete,
-					complete_size);
+}
+
+static void stream_write(struct thaw_event_stream *stream, const uint8_t *data, size_t size)
+{
+	while (size && !stream->broken) {
+		ssize_t n = thaw_http_stream_write(stream->request, data, size);
+		if (n < 0 || (n == 0 && thaw_http_stream_wait(stream->request, WAIT_MS) < 0)) {
+			stream->broken = true;
+			return;
+		}
+		data += n;
+		size -= (size_t)n;
+	}
+}
+
+static void stream_event(struct thaw_event_stream *stream, const char *type,
+			 const char *content_type, const void *payload, size_t size)
+{
+	uint8_t *event = malloc(size + THAW_EVENT_OVERHEAD);
+
+	if (event)
+		stream_write(stream, event,
+			     thaw_event_stream_event(event, type, content_type, payload, size));
+	else
+		stream->broken = true;
+	free(event);
+}
+
+void thaw_event_stream_part(struct thaw_event_stream *stream, const char *executed_version,
+			    const uint8_t *data, size_t size)
+{
+	if (!stream->begun)
+		stream_begin(stream, executed_version);
+	stream->sent += size;
+	for (size_t at = 0; at < size && !stream->broken; at += CHUNK_MAX) {
+		size_t part = size - at < CHUNK_MAX ? size - at : CHUNK_MAX;
+		stream_event(stream, "PayloadChunk", "application/octet-stream", data + at, part);
+	}
+}
+
+void thaw_event_stream_end(struct thaw_event_stream *stream,
+			   const struct thaw_invoke_answer *answer)
+{
+	if (!stream->begun)
+		stream_begin(stream, answer->executed_version);
+	if (!answer->function_error && answer->payload_size > stream->sent)
+		thaw_event_stream_part(stream, answer->executed_version,
+				       answer->payload + stream->sent,
+				       answer->payload_size - stream->sent);
+	char *complete = answer->refused ? NULL : complete_text(answer);
+	if (complete)
+		stream_event(stream, "InvokeComplete", "application/json", complete,
+			     strlen(complete));
+	/* What is cut short must not look whole. */
+	if (complete && !stream->broken)
+		thaw_http_stream_end(stream->request);
+	else if (stream->request)
+		thaw_http_stream_abort(stream->request);
 	free(complete);
-	thaw_http_response_header(response, "Content-Type", "application/vnd.amazon.eventstream");
-	thaw_http_response_header(response, "X-Amz-Executed-Version", answer->executed_version);
-	thaw_http_response_header(response, "X-Amzn-Remapped-Content-Type", "application/json");
-	thaw_http_response_body_take(response, body, used);
-	return response;
 }

@@ -13,16 +13,28 @@
 #ifndef THAW_HOST_OPERATIONS_EVENT_STREAM_H
 #define THAW_HOST_OPERATIONS_EVENT_STREAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-struct thaw_http_response;
+struct thaw_http_request;
 struct thaw_invoke_answer;
 
-#define THAW_EVENT_CHUNK_MAX (64u << 10)
+/* One response under way: nothing has been sent while `begun` is false. */
+struct thaw_event_stream {
+	struct thaw_http_request *request;
+	bool begun;
+	bool broken; /* nobody listens any more */
+	size_t sent; /* bytes of the response */
+};
 
-/* A whole response. NULL: no memory. */
-struct thaw_http_response *thaw_event_stream_response(const struct thaw_invoke_answer *answer);
+/* Sends a part, after the head if it is the first. */
+void thaw_event_stream_part(struct thaw_event_stream *stream, const char *executed_version,
+			    const uint8_t *data, size_t size);
+
+/* Sends what has not been sent of the answer, and the end; takes the request. */
+void thaw_event_stream_end(struct thaw_event_stream *stream,
+			   const struct thaw_invoke_answer *answer);
 
 /* Writes one event into `out`, which holds THAW_EVENT_OVERHEAD bytes more than the payload; its
  * size. `content_type` may be NULL. */

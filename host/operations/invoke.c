@@ -196,15 +196,22 @@ static void invoked(void *opaque, const struct thaw_invoke_answer *answer)
 	thaw_http_respond(request, response);
 }
 
+/* The stream is the opaque. */
+static void stream_part(void *opaque, const char *executed_version, const uint8_t *data,
+			size_t size)
+{
+	thaw_event_stream_part(opaque, executed_version, data, size);
+}
+
 static void streamed(void *opaque, const struct thaw_invoke_answer *answer)
 {
-	struct thaw_http_request *request = opaque;
+	struct thaw_event_stream *stream = opaque;
 
-	if (answer->refused) {
-		thaw_http_respond(request, respond_refused(answer));
-		return;
-	}
-	thaw_http_respond(request, thaw_event_stream_response(answer));
+	if (answer->refused && !stream->begun)
+		thaw_http_respond(stream->request, respond_refused(answer));
+	else
+		thaw_event_stream_end(stream, answer);
+	free(stream);
 }
 
 /* Dry runs check all there is to check, and run nothing. */
@@ -261,16 +268,12 @@ static struct thaw_http_response *enqueue(const struct head *head, struct thaw_s
 	return rc < 0 ? thaw_respond_error(rc, &err, NULL) : thaw_respond_empty(202);
 }
 
-/* Answers the request later, or at once with what is returned. */
-static struct thaw_http_response *submit(const struct head *head, struct thaw_service *service,
-					 void (*done)(void *opaque,
-						      const struct thaw_invoke_answer *answer))
+static void plan_init(struct thaw_invoke_plan *plan, const struct head *head)
 {
 	struct thaw_http_request *http = head->request.call->request;
 	const struct thaw_function_name *name = &head->request.function;
-	struct thaw_invoke_answer refusal;
-	struct thaw_error err = {0};
-	struct thaw_invoke_plan plan = {
+
+	*plan = (struct thaw_invoke_plan){
 		.account = head->account,
 		.name = name->name,
 		.qualifier = name->qualifier,
@@ -278,16 +281,43 @@ static struct thaw_http_response *submit(const struct head *head, struct thaw_se
 		.trace_id = head->trace_id,
 		.client_context = head->client_context,
 		.tail = head->tail,
-		.done = done,
+		.done = invoked,
 		.opaque = http,
 	};
+	plan_payload(plan, http);
+}
 
-	plan_payload(&plan, http);
-	if (thaw_invoke_submit(service, &plan, &refusal, &err) == 0)
+/* Answers the request later, or at once with what is returned. */
+static struct thaw_http_response *submit(struct thaw_service *service,
+					 const struct thaw_invoke_plan *plan)
+{
+	struct thaw_invoke_answer refusal;
+	struct thaw_error err = {0};
+
+	if (thaw_invoke_submit(service, plan, &refusal, &err) == 0)
 		return NULL;
 	if (refusal.status == 500)
 		return thaw_respond_error(-EIO, &err, NULL);
 	return respond_refused(&refusal);
+}
+
+static struct thaw_http_response *submit_stream(const struct head *head,
+						struct thaw_service *service)
+{
+	struct thaw_event_stream *stream = calloc(1, sizeof(*stream));
+	struct thaw_invoke_plan plan;
+
+	if (!stream)
+		return thaw_respond_error(-ENOMEM, NULL, NULL);
+	stream->request = head->request.call->request;
+	plan_init(&plan, head);
+	plan.part = stream_part;
+	plan.done = streamed;
+	plan.opaque = stream;
+	struct thaw_http_response *refusal = submit(service, &plan);
+	if (refusal)
+		free(stream);
+	return refusal;
 }
 
 static void respond_unless_later(struct thaw_call *call, struct thaw_http_response *response)
@@ -301,6 +331,7 @@ static struct thaw_http_response *invoke(struct thaw_service *service, struct th
 	static const char *const types[] = {"RequestResponse", "Event", "DryRun"};
 	const char *type = thaw_http_header(call->request, "X-Amz-Invocation-Type");
 	struct head head __attribute__((cleanup(head_clear))) = {0};
+	struct thaw_invoke_plan plan;
 	size_t index = 0;
 
 	head_read(&head, service, call);
@@ -321,7 +352,8 @@ static struct thaw_http_response *invoke(struct thaw_service *service, struct th
 	case 2:
 		return dry_run(&head, service);
 	default:
-		return submit(&head, service, invoked);
+		plan_init(&plan, &head);
+		return submit(service, &plan);
 	}
 }
 
@@ -358,6 +390,6 @@ void thaw_operation_invoke_with_response_stream(void *opaque, struct thaw_call *
 	if (!response)
 		response = head_permit(&head, service);
 	if (!response)
-		response = submit(&head, service, streamed);
+		response = submit_stream(&head, service);
 	respond_unless_later(call, response);
 }
