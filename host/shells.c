@@ -2,6 +2,7 @@
 #include "host/shells.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,14 @@ static void shells_remove(struct thaw_shells *shells, unsigned int at)
 	shells->shells[at] = shells->shells[--shells->counts.waiting];
 }
 
+/* A process that waits may be killed as any other. */
+static bool shell_lives(const struct thaw_shell *shell)
+{
+	struct pollfd ended = {.fd = shell->vmm.pidfd, .events = POLLIN};
+
+	return poll(&ended, 1, 0) == 0;
+}
+
 bool thaw_shells_take(struct thaw_shells *shells, const struct thaw_shell_shape *wanted,
 		      struct thaw_shell *shell)
 {
@@ -76,9 +85,11 @@ bool thaw_shells_take(struct thaw_shells *shells, const struct thaw_shell_shape 
 		if (!shape_same(&shells->shells[i].shape, wanted))
 			continue;
 		*shell = shells->shells[i];
-		shells_remove(shells, i);
-		found = true;
+		shells_remove(shells, i--);
 		shape->waiting--;
+		found = shell_lives(shell);
+		if (!found)
+			thaw_vmm_close(&shell->vmm);
 	}
 	shells->counts.taken += found;
 	shells->counts.missed += !found;
