@@ -40,11 +40,11 @@ def archive(name):
 class Daemon:
     """A thawd that takes unsigned requests, in a directory that outlives it."""
 
-    def __init__(self, data, *options):
+    def __init__(self, data, *options, env=None):
         self.data = data
         self.process = subprocess.Popen(
             [THAWD, "--data", data, "--listen", "127.0.0.1:0", "--no-auth", *options],
-            stderr=subprocess.PIPE, text=True)
+            stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
         self.log = []
         self.port = None
         for line in self.process.stderr:
@@ -410,6 +410,35 @@ class Life(Case):
                              check=True, text=True).stdout
         ended = {match.group(1) for match in re.finditer(r"END RequestId: (\S+)", log)}
         self.assertGreaterEqual(len(ended), 6)
+
+    def test_another_agent(self):
+        """What a snapshot was made of has changed: it is made again, and serves until then."""
+        parts = os.path.join(self.data, "parts")
+        os.makedirs(parts + "/guest")
+        build = os.path.dirname(os.path.dirname(support.THAW))
+        os.symlink(build + "/images", parts + "/images")
+        for name in os.listdir(build + "/guest"):
+            os.symlink(f"{build}/guest/{name}", f"{parts}/guest/{name}")
+        initramfs = next(name for name in os.listdir(parts + "/guest") if "initramfs" in name)
+        os.remove(f"{parts}/guest/{initramfs}")
+        shutil.copyfile(f"{build}/guest/{initramfs}", f"{parts}/guest/{initramfs}")
+        with open(f"{parts}/guest/{initramfs}", "ab") as file:
+            file.write(bytes(512))  # what the kernel passes over
+        before = set(os.listdir(self.data + "/snapshots"))
+        self.daemon.stop()
+        type(self).daemon = Daemon(self.data, env={"THAW_LIBDIR": parts})
+        answer = self.daemon.invoke("f:1", {"do": "echo", "value": 9, "bare": True})
+        self.assertEqual(self.good(answer), 9)
+        self.assertIn("Restore Duration", answer.log)
+        end = time.monotonic() + WAIT
+        while before & set(os.listdir(self.data + "/snapshots")) and time.monotonic() < end:
+            time.sleep(0.1)
+        after = set(os.listdir(self.data + "/snapshots"))
+        self.assertFalse(before & after, self.daemon.log)
+        self.assertEqual(len(after), 1)
+        answer = self.daemon.invoke("f:1", {"do": "echo", "value": 9, "bare": True})
+        self.assertEqual(self.good(answer), 9)
+        self.assertIn("Restore Duration", answer.log)
 
     def test_one_at_a_time(self):
         second = subprocess.run([THAWD, "--data", self.data, "--listen", "127.0.0.1:0", "--no-auth"],
