@@ -40,14 +40,14 @@ static void post_curl(void)
 
 bool thaw_traces_url_valid(const char *url)
 {
-	char *host = NULL;
+	const char *rest = strncasecmp(url, "http://", 7) == 0    ? url + 7
+			   : strncasecmp(url, "https://", 8) == 0 ? url + 8
+								  : "";
 	CURLU *parts = curl_url();
 
-	bool good = parts &&
-		    (strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0) &&
-		    curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK &&
-		    curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK && *host;
-	curl_free(host);
+	/* curl passes over slashes that are too many, and takes the path for the host. */
+	bool good = parts && *rest && *rest != '/' &&
+		    curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK;
 	curl_url_cleanup(parts);
 	return good;
 }
