@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "host/function.h"
+#include "host/telemetry/traces.h"
 #include "lib/error.h"
 #include "lib/fd.h"
 #include "lib/log.h"
@@ -49,6 +50,7 @@ static const struct option options[] = {
 	MEMBER("log-file-size", U64, log_file_bytes, 4096, 1ull << 40),
 	MEMBER("log-function-size", U64, log_function_bytes, 4096, 1ull << 50),
 	MEMBER("log-retention", U32, log_retention_s, 60, UINT32_MAX),
+	MEMBER("otlp", TEXT, otlp, 0, 0),
 	MEMBER("log-level", TEXT, log_level, 0, 0),
 	MEMBER("log-json", FLAG, log_json, 0, 0),
 };
@@ -79,6 +81,8 @@ const char thaw_config_help[] =
 	"  --log-file-size B       of a function's log before it is rotated (default 16 MiB)\n"
 	"  --log-function-size B   of all logs of a function (default 1 GiB)\n"
 	"  --log-retention S       age at which logs go (default 1209600: 14 days)\n"
+	"  --otlp URL              where spans of invocations are posted (OTLP/HTTP, JSON), as\n"
+	"                          http://127.0.0.1:4318/v1/traces (default: nowhere)\n"
 	"  --log-level LEVEL       of thawd itself: debug, info, warn, error (default info)\n"
 	"  --log-json              thawd's own log as JSON\n"
 	"  --help, --version\n";
@@ -249,6 +253,9 @@ static int config_check(struct thaw_config *config, struct thaw_error *err)
 	if (thaw_log_level_parse(config->log_level, &level) < 0)
 		return thaw_error_set(err, EINVAL, "log-level: there is no level \"%s\"",
 				      config->log_level);
+	if (*config->otlp && !thaw_traces_url_valid(config->otlp))
+		return thaw_error_set(err, EINVAL, "otlp: \"%s\" is no URL of http or https",
+				      config->otlp);
 	int rc = thaw_function_set_owner(&function, "000000000000", config->region, err);
 	if (rc == 0 && config->no_auth && strncmp(config->address, "127.", 4) != 0 &&
 	    strcmp(config->address, "::1") != 0)

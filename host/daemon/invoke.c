@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/daemon/invoke_trace.h"
 #include "host/daemon/service.h"
 #include "host/daemon/targets.h"
 #include "host/daemon/worker.h"
@@ -25,6 +26,7 @@ struct invoke {
 	struct thaw_service *service;
 	struct thaw_resolved resolved;
 	struct thaw_log_tail tail;
+	struct thaw_invoke_trace trace;
 	void (*done)(void *opaque, const struct thaw_invoke_answer *answer);
 	void (*part)(void *opaque, const char *executed_version, const uint8_t *data, size_t size);
 	void *opaque;
@@ -129,6 +131,7 @@ static void invoke_done(struct thaw_pool_job *pool_job, enum thaw_pool_refusal r
 	if (invoke->job.tail)
 		answer_take_tail(&answer, invoke->job.tail);
 	invoke_measure(invoke, refusal);
+	thaw_invoke_trace_end(&invoke->trace, invoke->service, &invoke->job, &answer);
 	invoke->done(invoke->opaque, &answer);
 	invoke_free(invoke);
 }
@@ -184,8 +187,7 @@ static const char *keep(char **at, const char *text)
 static struct invoke *invoke_new(struct thaw_service *service, const struct thaw_invoke_plan *plan,
 				 const struct thaw_resolved *resolved)
 {
-	size_t texts = (plan->trace_id ? strlen(plan->trace_id) + 1 : 0) +
-		       (plan->client_context ? strlen(plan->client_context) + 1 : 0);
+	size_t texts = plan->client_context ? strlen(plan->client_context) + 1 : 0;
 	struct invoke *invoke = calloc(1, sizeof(*invoke) + texts);
 
 	if (!invoke)
@@ -205,7 +207,8 @@ static struct invoke *invoke_new(struct thaw_service *service, const struct thaw
 	job->invocation.event = plan->payload;
 	job->invocation.event_size = plan->payload_size;
 	job->invocation.function_arn = invoke->resolved.arn;
-	job->invocation.trace_id = keep(&at, plan->trace_id);
+	job->invocation.trace_id =
+		thaw_invoke_trace_begin(&invoke->trace, service, resolved->target, plan->trace_id);
 	job->invocation.client_context = keep(&at, plan->client_context);
 	if (plan->request_id)
 		snprintf(job->invocation.request_id, sizeof(job->invocation.request_id), "%s",
@@ -255,6 +258,7 @@ int thaw_invoke_submit(struct thaw_service *service, const struct thaw_invoke_pl
 		return 0;
 	answer_refuse(refusal, refused);
 	invoke_measure(invoke, refused);
+	thaw_invoke_trace_end(&invoke->trace, service, &invoke->job, refusal);
 	invoke_free(invoke);
 	return refusal->refusal_reason ? -EAGAIN : -EIO;
 }

@@ -23,6 +23,7 @@
 #include "host/store/accounts.h"
 #include "host/telemetry/logs.h"
 #include "host/telemetry/metrics.h"
+#include "host/telemetry/traces.h"
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/log.h"
@@ -155,12 +156,27 @@ static int start_data(struct thaw_service *service, struct thaw_error *err)
 			rc = -err->code;                                                           \
 	} while (0)
 
+static int start_traces(struct thaw_service *service, struct thaw_error *err)
+{
+	const struct thaw_traces_config config = {
+		.url = service->config->otlp,
+		.region = service->config->region,
+	};
+
+	if (!*config.url)
+		return 0;
+	service->traces = thaw_traces_new(&config, err);
+	return service->traces ? 0 : -err->code;
+}
+
 static int start_parts(struct thaw_service *service, struct thaw_error *err)
 {
 	int rc = 0;
 
 	START(keys, thaw_keys_new(service, err));
 	START(metrics, thaw_metrics_new(NULL, err));
+	if (rc == 0)
+		rc = start_traces(service, err);
 	START(targets, thaw_targets_new(service, err));
 	if (rc == 0)
 		start_cgroups(service);
@@ -228,6 +244,7 @@ bool thaw_service_stop(struct thaw_service *service)
 	thaw_cgroups_close(service->cgroups);
 	thaw_targets_free(service->targets);
 	thaw_operations_router_clear(&service->router);
+	thaw_traces_free(service->traces);
 	thaw_metrics_free(service->metrics);
 	thaw_logs_close(service->logs);
 	thaw_keys_free(service->keys);

@@ -10,6 +10,7 @@
  *	snapshots          makes the snapshots of published versions
  *	queue              asynchronous events
  *	logs, metrics      what functions print, what all of it came to
+ *	traces             spans of invocations, for a collector
  *	works              threads for what takes long: unpacking archives, waiting for disks
  *	housekeeping       what happens by the clock: old logs go
  *	server, control    the public API, and the socket for the host's own administrator
@@ -40,6 +41,7 @@ struct thaw_shells;
 struct thaw_snapshots;
 struct thaw_store;
 struct thaw_targets;
+struct thaw_traces;
 struct thaw_works;
 
 struct thaw_service {
@@ -50,6 +52,7 @@ struct thaw_service {
 	struct thaw_keys *keys;
 	struct thaw_logs *logs;
 	struct thaw_metrics *metrics;
+	struct thaw_traces *traces; /* NULL: nobody wants them */
 	struct thaw_targets *targets;
 	struct thaw_cgroups *cgroups; /* NULL: without limits of CPU time */
 	struct thaw_shells *shells;

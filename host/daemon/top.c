@@ -5,6 +5,7 @@
 #include "host/store/events.h"
 #include "host/telemetry/logs.h"
 #include "host/telemetry/metrics.h"
+#include "host/telemetry/traces.h"
 #include "lib/clock.h"
 
 static const char *const states[THAW_POOL_STATES] = {
@@ -63,6 +64,18 @@ json_t *thaw_top(struct thaw_service *service)
 			 "functions", functions);
 }
 
+static void top_traces(struct thaw_traces *traces, struct thaw_gauges *gauges)
+{
+	struct thaw_traces_counts counts;
+
+	if (!traces)
+		return;
+	thaw_traces_count(traces, &counts);
+	thaw_gauge(gauges, THAW_GAUGE_TRACES_EXPORTED, (double)counts.exported, "", "", "");
+	thaw_gauge(gauges, THAW_GAUGE_TRACES_DROPPED, (double)counts.dropped, "", "", "");
+	thaw_gauge(gauges, THAW_GAUGE_TRACES_FAILED, (double)counts.failed, "", "", "");
+}
+
 void thaw_top_gauges(void *context, struct thaw_gauges *gauges)
 {
 	struct thaw_service *service = context;
@@ -92,4 +105,5 @@ void thaw_top_gauges(void *context, struct thaw_gauges *gauges)
 	thaw_logs_count(service->logs, &logs);
 	thaw_gauge(gauges, THAW_GAUGE_LOG_DROPPED, (double)logs.dropped_bytes, "", "", "");
 	thaw_gauge(gauges, THAW_GAUGE_LOG_LOST, (double)logs.lost_records, "", "", "");
+	top_traces(service->traces, gauges);
 }

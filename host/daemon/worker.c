@@ -302,7 +302,11 @@ static void *worker_start(void *context, void *data, struct thaw_pool_job *pool_
 	worker->tmp = -1;
 	worker->provisioned = !job;
 	worker->job = job;
+	if (job)
+		job->times.start_ns = thaw_monotonic_ns();
 	int rc = worker_start_any(worker, job, &err);
+	if (job)
+		job->times.started_ns = thaw_monotonic_ns();
 	if (rc < 0) {
 		thaw_log(THAW_LOG_ERROR, "function \"%s\" of %s: starting an environment: %s",
 			 worker->target->function.name, worker->target->function.account,
@@ -397,6 +401,7 @@ static bool worker_handle(void *opaque, struct thaw_pool_job *pool_job)
 	struct worker *worker = opaque;
 	struct thaw_error err = {0};
 
+	job->times.handled_ns = thaw_monotonic_ns();
 	if (worker->used)
 		worker_limit(worker);
 	worker->job = job;
@@ -413,8 +418,10 @@ static bool worker_handle(void *opaque, struct thaw_pool_job *pool_job)
 		worker_platform(worker, &start);
 		worker->environment.agent.part = job->part;
 		worker->environment.agent.part_context = job->part_context;
+		job->times.invoke_ns = thaw_monotonic_ns();
 		int rc = thaw_environment_invoke(&worker->environment, &job->invocation,
 						 &job->result, &err);
+		job->times.invoked_ns = thaw_monotonic_ns();
 		worker->environment.agent.part = NULL;
 		job->ran = rc == 0;
 		good = rc == 0;

@@ -14,6 +14,13 @@
 #include "host/pool.h"
 #include "host/telemetry/metrics.h"
 
+/* When an invocation came how far: CLOCK_MONOTONIC; 0: it never did. */
+struct thaw_worker_times {
+	uint64_t start_ns, started_ns; /* of an environment for it, whether it came up or not */
+	uint64_t handled_ns;           /* an environment has it */
+	uint64_t invoke_ns, invoked_ns;
+};
+
 /* One invocation as the pool has it. */
 struct thaw_worker_job {
 	struct thaw_pool_job job; /* job.data is this */
@@ -30,8 +37,9 @@ struct thaw_worker_job {
 	enum thaw_start_type start;
 	bool first;                   /* the environment's first invocation */
 	uint64_t init_us, restore_us; /* of a start for this; 0: none */
-	char failure[512];            /* why it did not run */
-	struct thaw_log_tail *tail;   /* what is printed goes there too; NULL: nobody wants it */
+	struct thaw_worker_times times;
+	char failure[512];          /* why it did not run */
+	struct thaw_log_tail *tail; /* what is printed goes there too; NULL: nobody wants it */
 };
 
 /* The context is the service. */

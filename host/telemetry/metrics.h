@@ -134,6 +134,9 @@ enum thaw_gauge {
 	THAW_GAUGE_PROVISIONED_UTILIZED, /* account, function, version: busy to all, 0 to 1 */
 	THAW_GAUGE_LOG_DROPPED,          /* bytes of logs beyond the rate, a counter */
 	THAW_GAUGE_LOG_LOST,             /* records of logs that the disk did not take, a counter */
+	THAW_GAUGE_TRACES_EXPORTED,      /* spans that the collector has, a counter; as the next */
+	THAW_GAUGE_TRACES_DROPPED,       /* those for which there was no room, or no time */
+	THAW_GAUGE_TRACES_FAILED,        /* those it did not take */
 	THAW_GAUGES
 };
 

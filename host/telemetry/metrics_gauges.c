@@ -74,6 +74,18 @@ static const struct family {
 				 "counter",
 				 "Records of logs that could not be written.",
 				 {0}},
+	[THAW_GAUGE_TRACES_EXPORTED] = {"thaw_traces_exported_spans_total",
+					"counter",
+					"Spans that the collector of traces has taken.",
+					{0}},
+	[THAW_GAUGE_TRACES_DROPPED] = {"thaw_traces_dropped_spans_total",
+				       "counter",
+				       "Spans dropped because too many were waiting.",
+				       {0}},
+	[THAW_GAUGE_TRACES_FAILED] = {"thaw_traces_failed_spans_total",
+				      "counter",
+				      "Spans that the collector of traces did not take.",
+				      {0}},
 };
 
 void thaw_gauge(struct thaw_gauges *gauges, enum thaw_gauge gauge, double value, const char *first,
