@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The microVM of an environment: made from nothing, or from one in waiting. */
+#include <sys/stat.h>
+
 #include "host/environment_internal.h"
 #include "host/host.h"
 #include "host/kvm_kind.h"
@@ -9,14 +11,35 @@
 
 #define GUEST_CID      3
 #define MACHINE_DRIVES 4
+#define PMEM_SECTION   (128ull << 20)
+#define PMEM_ROUND     (64ull << 20)
+
+/* From the first mapped drive's address to the last one's end: each begins at a section of the
+ * guest's memory map (vmm/machine_internal.h). Rounded, so that functions alike share their shells.
+ */
+static uint32_t machine_room_mib(const struct thaw_machine *machine)
+{
+	const int drives[] = {machine->root, machine->code, machine->layers};
+	uint64_t end = 0;
+	struct stat st;
+
+	for (size_t i = 0; i < sizeof(drives) / sizeof(drives[0]); i++) {
+		if (drives[i] < 0 || fstat(drives[i], &st) < 0)
+			continue;
+		end = (end + PMEM_SECTION - 1) & ~(uint64_t)(PMEM_SECTION - 1);
+		end += (uint64_t)st.st_size;
+	}
+	return (uint32_t)((end + PMEM_ROUND - 1) / PMEM_ROUND * (PMEM_ROUND >> 20));
+}
 
 struct thaw_shell_shape thaw_shell_shape(const struct thaw_function *function,
-					 Thaw__Vmm__CpuTemplate cpu_template)
+					 const struct thaw_machine *machine)
 {
 	return (struct thaw_shell_shape){
 		.vcpus = thaw_function_vcpus(function),
 		.memory_mib = thaw_function_guest_mib(function),
-		.cpu_template = cpu_template,
+		.pmem_mib = machine_room_mib(machine),
+		.cpu_template = machine->cpu_template,
 	};
 }
 
@@ -87,6 +110,7 @@ int thaw_shell_make(const struct thaw_host *host, const struct thaw_shell_shape 
 	creation_init(&c);
 	creation_add_body(&c, host, shape);
 	c.create.devices_later = true;
+	c.create.pmem_mib = shape->pmem_mib;
 	bool kind_known = c.create.kvm_kind != THAW__VMM__KVM_KIND__KVM_KIND_UNKNOWN;
 	rc = thaw_vmm_send(&shell->vmm, &c.request, c.fds.fd, c.fds.count, &id, err);
 	if (rc == 0)
@@ -115,7 +139,7 @@ static int environment_send_create(struct thaw_environment *environment,
 		c.request.body_case = THAW__VMM__REQUEST__BODY_ATTACH;
 	} else {
 		const struct thaw_shell_shape shape =
-			thaw_shell_shape(environment->function, machine->cpu_template);
+			thaw_shell_shape(environment->function, machine);
 		creation_add_body(&c, environment->host, &shape);
 		environment->kvm_known = c.create.kvm_kind != THAW__VMM__KVM_KIND__KVM_KIND_UNKNOWN;
 	}
@@ -154,8 +178,7 @@ int environment_create(struct thaw_environment *environment, const struct thaw_m
 int environment_spawn(struct thaw_environment *environment, const struct thaw_machine *machine,
 		      struct thaw_error *err)
 {
-	const struct thaw_shell_shape shape =
-		thaw_shell_shape(environment->function, machine->cpu_template);
+	const struct thaw_shell_shape shape = thaw_shell_shape(environment->function, machine);
 	struct thaw_shell shell;
 
 	thaw_phases_start(&environment->phases);

@@ -38,7 +38,7 @@ struct thaw_shells {
 static bool shape_same(const struct thaw_shell_shape *a, const struct thaw_shell_shape *b)
 {
 	return a->vcpus == b->vcpus && a->memory_mib == b->memory_mib &&
-	       a->cpu_template == b->cpu_template;
+	       a->pmem_mib == b->pmem_mib && a->cpu_template == b->cpu_template;
 }
 
 /* The shape's entry, or the one not asked for the longest, made it. */

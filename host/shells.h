@@ -23,11 +23,13 @@
 
 struct thaw_error;
 struct thaw_host;
+struct thaw_machine;
 struct thaw_shells;
 
 struct thaw_shell_shape {
 	uint32_t vcpus;
 	uint32_t memory_mib;
+	uint32_t pmem_mib;                   /* room for drives that are mapped */
 	Thaw__Vmm__CpuTemplate cpu_template; /* as it was asked for */
 };
 
@@ -38,9 +40,9 @@ struct thaw_shell {
 	bool software_kvm;
 };
 
-/* What a function's environments are made of. */
+/* What a function's environments are made of, with these drives. */
 struct thaw_shell_shape thaw_shell_shape(const struct thaw_function *function,
-					 Thaw__Vmm__CpuTemplate cpu_template);
+					 const struct thaw_machine *machine);
 
 /* One, made by the calling thread, which must outlive it. */
 int thaw_shell_make(const struct thaw_host *host, const struct thaw_shell_shape *shape,

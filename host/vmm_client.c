@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -41,13 +42,22 @@ int thaw_vmm_adopt(struct thaw_vmm *vmm, int socket, pid_t pid, struct thaw_erro
 	return 0;
 }
 
+bool thaw_vmm_jails(void)
+{
+	const uint32_t wanted = 1u << CAP_SYS_ADMIN | 1u << CAP_SETUID | 1u << CAP_SETGID;
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & wanted) == wanted;
+}
+
 /* The child of vfork: it shares our memory until execve, so it only makes system calls and writes
  * nothing but *failure. */
-static void vmm_child(const char *path, int socket, int null, pid_t parent, const sigset_t *mask,
-		      volatile int *failure)
+static void vmm_child(const char *path, int socket, int null, pid_t parent, bool jailed,
+		      const sigset_t *mask, volatile int *failure)
 {
 	static char *const environment[] = {NULL};
-	char *const argv[] = {(char *)"thaw-vmm", NULL};
+	char *const argv[] = {(char *)"thaw-vmm", jailed ? (char *)"--jail" : NULL, NULL};
 
 	/* The parent may have died before the request took hold. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
@@ -96,13 +106,14 @@ int thaw_vmm_spawn(struct thaw_vmm *vmm, const char *path, struct thaw_error *er
 		theirs = moved;
 	}
 
+	const volatile bool jailed = thaw_vmm_jails();
 	pid_t parent = getpid();
 	/* A signal handler of ours must not run in the child, on our stack. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	pid_t pid = vfork();
 	if (pid == 0)
-		vmm_child(path, theirs, null, parent, &before, &failure);
+		vmm_child(path, theirs, null, parent, jailed, &before, &failure);
 	int code = errno;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (pid < 0)

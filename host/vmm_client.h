@@ -47,6 +47,10 @@ struct thaw_vmm {
  * standard error shared, and nothing else. -ENOENT, -EACCES, ... */
 int thaw_vmm_spawn(struct thaw_vmm *vmm, const char *path, struct thaw_error *err);
 
+/* Whether a thaw-vmm that we start has a jail (vmm/jail.h): it takes the capabilities of root.
+ * Without them it runs as we do, and has the filter of system calls alone. */
+bool thaw_vmm_jails(void);
+
 /* As spawn, over a socket that is connected already (its ownership passes). For tests. */
 int thaw_vmm_adopt(struct thaw_vmm *vmm, int socket, pid_t pid, struct thaw_error *err);
 

@@ -75,6 +75,19 @@ static int machine_create_vcpus(struct thaw_machine *m, unsigned int count, stru
 	return 0;
 }
 
+/* With the drives mapped, the rest. */
+static int machine_complete(struct thaw_machine *m, const Thaw__Vmm__Create *request,
+			    struct thaw_fds *fds, struct thaw_steps *steps, struct thaw_error *err)
+{
+	int rc = machine_add_devices(m, request, fds, err);
+
+	if (rc < 0)
+		return rc;
+	m->phase = MACHINE_CREATED;
+	thaw_steps_done(steps, "devices");
+	return 0;
+}
+
 static int machine_assemble(struct thaw_machine *m, const Thaw__Vmm__Create *request,
 			    struct thaw_fds *fds, struct thaw_steps *steps, struct thaw_error *err)
 {
@@ -110,6 +123,12 @@ static int machine_assemble(struct thaw_machine *m, const Thaw__Vmm__Create *req
 	rc = machine_map_memory(m, request->huge_pages, err);
 	if (rc < 0)
 		return rc;
+	if (!request->devices_later)
+		rc = machine_map_drives(m, request, fds, err);
+	else if (request->pmem_mib)
+		rc = machine_make_room(m, request->pmem_mib, err);
+	if (rc < 0)
+		return rc;
 	thaw_steps_done(steps, "memory");
 	rc = thaw_irqchip_create(m->vm_fd, err);
 	if (rc < 0)
@@ -119,7 +138,7 @@ static int machine_assemble(struct thaw_machine *m, const Thaw__Vmm__Create *req
 	thaw_steps_done(steps, "vcpus");
 	if (rc < 0 || request->devices_later)
 		return rc;
-	return thaw_machine_attach(m, request, fds, steps, err);
+	return machine_complete(m, request, fds, steps, err);
 }
 
 int thaw_machine_attach(struct thaw_machine *m, const Thaw__Vmm__Create *request,
@@ -132,12 +151,7 @@ int thaw_machine_attach(struct thaw_machine *m, const Thaw__Vmm__Create *request
 	if (rc < 0)
 		return rc;
 	thaw_steps_done(steps, "drives");
-	rc = machine_add_devices(m, request, fds, err);
-	if (rc < 0)
-		return rc;
-	m->phase = MACHINE_CREATED;
-	thaw_steps_done(steps, "devices");
-	return 0;
+	return machine_complete(m, request, fds, steps, err);
 }
 
 int thaw_machine_create(struct thaw_machine **machine, struct thaw_loop *loop,
@@ -179,6 +193,8 @@ void thaw_machine_destroy(struct thaw_machine *m)
 	thaw_uffd_stop(m->uffd);
 	for (size_t i = 0; i < m->pmem_count; i++)
 		munmap(m->pmems[i].host, m->pmems[i].size);
+	if (m->pmem_room.size)
+		munmap(m->pmem_room.host, m->pmem_room.size);
 	thaw_memory_destroy(&m->memory);
 	thaw_cleanup_close(&m->vm_fd);
 	thaw_cleanup_close(&m->kvm_fd);

@@ -27,33 +27,83 @@
  * serial port, the clock and the FPU. */
 static const unsigned int gsis[MACHINE_DEVICES_MAX] = {5, 6, 7, 9, 10, 11, 12, 14, 15, 16, 17, 18};
 
+static gpa_t pmem_next(const struct thaw_machine *m)
+{
+	gpa_t gpa = thaw_memory_end(&m->memory);
+
+	if (m->pmem_count) {
+		const struct machine_pmem *last = &m->pmems[m->pmem_count - 1];
+		gpa = last->gpa + last->size;
+	}
+	return (gpa + MACHINE_PMEM_ALIGN - 1) & ~(MACHINE_PMEM_ALIGN - 1);
+}
+
+static bool pmem_readonly(const struct thaw_machine *m)
+{
+	return thaw_kvm_capability(m->kvm_fd, KVM_CAP_READONLY_MEM);
+}
+
+int machine_make_room(struct thaw_machine *m, uint64_t mib, struct thaw_error *err)
+{
+	uint64_t size = mib << 20;
+
+	if (mib > MACHINE_PMEM_ROOM_MAX_MIB)
+		return thaw_error_set(err, EINVAL, "room for drives: at most %u MiB",
+				      MACHINE_PMEM_ROOM_MAX_MIB);
+	/* A guest that looks where no drive is finds nothing: KVM gives up, and so does it. */
+	void *host =
+		mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (host == MAP_FAILED)
+		return thaw_error_errno(err, errno, "room for drives");
+	m->pmem_room = (struct machine_pmem){host, size, pmem_next(m)};
+	int rc = thaw_kvm_set_memory(m->vm_fd, PMEM_SLOT_FIRST, m->pmem_room.gpa, size, host,
+				     pmem_readonly(m), err);
+	return rc < 0 ? rc : 0;
+}
+
+/* Where in the room the drive goes; NULL with size 0 when there is none. */
+static int room_place(const struct thaw_machine *m, gpa_t gpa, uint64_t size, void **place,
+		      struct thaw_error *err)
+{
+	const struct machine_pmem *room = &m->pmem_room;
+
+	*place = NULL;
+	if (!room->size)
+		return 0;
+	if (gpa < room->gpa || size > room->size || gpa - room->gpa > room->size - size)
+		return thaw_error_set(err, ENOSPC, "it does not fit the room made for drives");
+	*place = (char *)room->host + (gpa - room->gpa);
+	return 0;
+}
+
 static int map_drive(struct thaw_machine *m, int fd, struct thaw_error *err)
 {
 	struct machine_pmem *pmem = &m->pmems[m->pmem_count];
-	gpa_t gpa = thaw_memory_end(&m->memory);
-	bool readonly = thaw_kvm_capability(m->kvm_fd, KVM_CAP_READONLY_MEM);
+	bool readonly = pmem_readonly(m);
+	gpa_t gpa = pmem_next(m);
 	struct stat st;
+	void *place;
 
-	if (m->pmem_count) {
-		const struct machine_pmem *last = pmem - 1;
-		gpa = last->gpa + last->size;
-	}
-	gpa = (gpa + MACHINE_PMEM_ALIGN - 1) & ~(MACHINE_PMEM_ALIGN - 1);
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return thaw_error_set(err, EINVAL, "not a regular file");
 	if (st.st_size == 0 || (uint64_t)st.st_size % MACHINE_PMEM_UNIT)
 		return thaw_error_set(err, EINVAL,
 				      "%lld bytes: a mapped drive is a multiple of 2 MiB",
 				      (long long)st.st_size);
+	int rc = room_place(m, gpa, (uint64_t)st.st_size, &place, err);
+	if (rc < 0)
+		return rc;
 	/* Where KVM has no read-only slots, a guest that writes gets pages of its own. */
-	void *host = mmap(NULL, (size_t)st.st_size, readonly ? PROT_READ : PROT_READ | PROT_WRITE,
-			  readonly ? MAP_SHARED : MAP_PRIVATE, fd, 0);
+	void *host = mmap(place, (size_t)st.st_size, readonly ? PROT_READ : PROT_READ | PROT_WRITE,
+			  (readonly ? MAP_SHARED : MAP_PRIVATE) | (place ? MAP_FIXED : 0), fd, 0);
 	if (host == MAP_FAILED)
 		return thaw_error_errno(err, errno, "mapping");
 	*pmem = (struct machine_pmem){host, (uint64_t)st.st_size, gpa};
 	m->pmem_count++;
-	int rc = thaw_kvm_set_memory(m->vm_fd, PMEM_SLOT_FIRST + (uint32_t)m->pmem_count - 1, gpa,
-				     pmem->size, host, readonly, err);
+	if (place)
+		return 0;
+	rc = thaw_kvm_set_memory(m->vm_fd, PMEM_SLOT_FIRST + (uint32_t)m->pmem_count - 1, gpa,
+				 pmem->size, host, readonly, err);
 	return rc < 0 ? rc : 0;
 }
 

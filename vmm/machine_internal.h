@@ -16,11 +16,12 @@ struct thaw_serial;
 struct thaw_virtio_mmio;
 struct thaw_vsock;
 
-#define MACHINE_MMIO_BASE   0xd0000000ull
-#define MACHINE_MMIO_WINDOW 0x1000ull
-#define MACHINE_DEVICES_MAX 12u
-#define MACHINE_PMEM_ALIGN  (128ull << 20) /* a memory section of the guest kernel */
-#define MACHINE_PMEM_UNIT   (2ull << 20)   /* what virtio-pmem can be a multiple of with DAX */
+#define MACHINE_MMIO_BASE         0xd0000000ull
+#define MACHINE_MMIO_WINDOW       0x1000ull
+#define MACHINE_DEVICES_MAX       12u
+#define MACHINE_PMEM_ALIGN        (128ull << 20) /* a memory section of the guest kernel */
+#define MACHINE_PMEM_ROOM_MAX_MIB 4096u
+#define MACHINE_PMEM_UNIT         (2ull << 20) /* what virtio-pmem can be a multiple of with DAX */
 
 /* Bare: without its devices. Broken: of no use any more. */
 enum machine_phase {
@@ -59,6 +60,7 @@ struct thaw_machine {
 		gpa_t gpa;
 	} pmems[MACHINE_DEVICES_MAX];
 	size_t pmem_count;
+	struct machine_pmem pmem_room; /* where they will be, made ahead; size 0: none */
 	struct thaw_vsock *vsock;
 	struct thaw_serial *serial;
 	struct thaw_mark mark;
@@ -74,9 +76,12 @@ int machine_check_new(const struct thaw_machine *m, struct thaw_error *err);
 /* Lets devices and vCPUs go on. */
 void machine_run(struct thaw_machine *m);
 
-/* Memory slots of the drives that are mapped. */
+/* Memory slots of the drives that are mapped, or the mappings in the room made for them: before the
+ * irqchip and the vCPUs are made, as KVM takes much longer for a slot afterwards. */
 int machine_map_drives(struct thaw_machine *m, const Thaw__Vmm__Create *request,
 		       struct thaw_fds *fds, struct thaw_error *err);
+/* That room. */
+int machine_make_room(struct thaw_machine *m, uint64_t mib, struct thaw_error *err);
 /* All devices, on their buses and interrupt lines: after the irqchip is made. */
 int machine_add_devices(struct thaw_machine *m, const Thaw__Vmm__Create *request,
 			struct thaw_fds *fds, struct thaw_error *err);

@@ -15,6 +15,7 @@
 #include "lib/error.h"
 #include "lib/log.h"
 #include "vmm/control.h"
+#include "vmm/jail.h"
 #include "vmm/loop.h"
 #include "vmm/sandbox.h"
 
@@ -32,6 +33,7 @@ static const char usage[] =
 	"\n"
 	"  --log-level LEVEL  debug, info, warn, error or off (default warn)\n"
 	"  --log-json         log lines in JSON\n"
+	"  --jail             namespaces, an empty root and a user of its own (wants root)\n"
 	"  --no-sandbox       allow every system call (for debugging)\n"
 	"  --version          print the version\n";
 
@@ -49,12 +51,14 @@ static int limit_stacks(struct thaw_error *err)
 	return rc ? thaw_error_errno(err, rc, "the size of threads' stacks") : 0;
 }
 
-static int run(bool sandboxed, struct thaw_error *err)
+static int run(bool jailed, bool sandboxed, struct thaw_error *err)
 {
 	struct thaw_loop loop;
 	struct thaw_control *control;
 	int rc = limit_stacks(err);
 
+	if (rc == 0 && jailed)
+		rc = thaw_jail_enter(err);
 	if (rc == 0)
 		rc = thaw_loop_create(&loop, err);
 	if (rc < 0)
@@ -74,12 +78,16 @@ static int run(bool sandboxed, struct thaw_error *err)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"log-level", required_argument, NULL, 'l'}, {"log-json", no_argument, NULL, 'j'},
-		{"no-sandbox", no_argument, NULL, 's'},      {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'v'},         {0},
+		{"log-level", required_argument, NULL, 'l'},
+		{"log-json", no_argument, NULL, 'j'},
+		{"no-sandbox", no_argument, NULL, 's'},
+		{"jail", no_argument, NULL, 'J'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'},
+		{0},
 	};
 	enum thaw_log_level level = THAW_LOG_WARN;
-	bool json = false, sandboxed = true;
+	bool json = false, jailed = false, sandboxed = true;
 	struct thaw_error err = {0};
 	int option, type;
 	socklen_t size = sizeof(type);
@@ -94,6 +102,9 @@ int main(int argc, char **argv)
 			break;
 		case 'j':
 			json = true;
+			break;
+		case 'J':
+			jailed = true;
 			break;
 		case 's':
 			sandboxed = false;
@@ -118,7 +129,7 @@ int main(int argc, char **argv)
 		      stderr);
 		return 2;
 	}
-	if (run(sandboxed, &err) < 0) {
+	if (run(jailed, sandboxed, &err) < 0) {
 		thaw_log(THAW_LOG_ERROR, "%s", err.message);
 		return 1;
 	}

@@ -285,6 +285,21 @@ static int worker_start_any(struct worker *worker, struct thaw_worker_job *job,
 	return worker_boot(worker, err);
 }
 
+/* Where the time of a start went: for those who look into it. */
+static void worker_log_start(const struct worker *worker)
+{
+	const struct thaw_phases *phases = &worker->environment.phases;
+	char text[512] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < phases->count && used < sizeof(text); i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, " %s %.2f",
+					 phases->item[i].name, (double)phases->item[i].ns / 1e6);
+	thaw_log(THAW_LOG_DEBUG, "function \"%s\" of %s: started from %s, ms:%s",
+		 worker->target->function.name, worker->target->function.account,
+		 worker->environment.from_shell ? "a shell" : "nothing", text);
+}
+
 /* A thaw-vmm dies with the thread that started it: this is the environment's own. */
 static void *worker_start(void *context, void *data, struct thaw_pool_job *pool_job)
 {
@@ -319,6 +334,7 @@ static void *worker_start(void *context, void *data, struct thaw_pool_job *pool_
 	if (worker->environment.restored)
 		thaw_metrics_restore_steps(worker->service->metrics,
 					   &worker->environment.restore_steps);
+	worker_log_start(worker);
 	worker->job = NULL;
 	return worker;
 }

@@ -265,6 +265,38 @@ class Starts(Case):
             # 128 of 1769 MB.
             self.assertAlmostEqual(int(quota) / int(period), 128 / 1769, delta=0.01)
 
+    def test_jail(self):
+        """Each thaw-vmm is a user of its own, in namespaces of its own, with nothing."""
+        self.good(self.daemon.invoke("f:1", {"do": "echo", "value": 1, "bare": True}))
+        self.good(self.daemon.invoke("f", {"do": "echo", "value": 1, "bare": True}))
+        pids = self.daemon.environments()
+        self.assertGreaterEqual(len(pids), 2)
+        uids = set()
+        for pid in pids:
+            with open(f"/proc/{pid}/status", encoding="ascii") as file:
+                status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+            ids = set((status["Uid"] + "\t" + status["Gid"]).split())
+            self.assertEqual(len(ids), 1)
+            uids |= ids
+            self.assertGreaterEqual(int(min(ids)), 0x40000000)
+            self.assertEqual(status["Groups"].strip(), "")
+            for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+                self.assertEqual(int(status[kind], 16), 0, kind)
+            self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
+            for kind in ("mnt", "net", "ipc", "uts", "cgroup"):
+                self.assertNotEqual(os.readlink(f"/proc/{pid}/ns/{kind}"), os.readlink(f"/proc/self/ns/{kind}"),
+                                    kind)
+            self.assertEqual(os.listdir(f"/proc/{pid}/root"), [])
+            with open(f"/proc/{pid}/mountinfo", encoding="ascii") as file:
+                mounts = file.read().splitlines()
+            self.assertEqual(len(mounts), 1)
+            self.assertIn("ro", mounts[0].split()[5].split(","))
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                self.assertEqual(file.read(), b"")
+            with open(f"/proc/{pid}/limits", encoding="ascii") as file:
+                self.assertRegex(file.read(), r"Max core file size +0 +0 ")
+        self.assertEqual(len(uids), len(pids))
+
     def test_provisioned(self):
         path = "/2019-09-30/functions/f/provisioned-concurrency?Qualifier=1"
         response, data = self.daemon.ask("PUT", path, {"ProvisionedConcurrentExecutions": 2})
