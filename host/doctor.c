@@ -272,6 +272,19 @@ static void examine_memory(struct thaw_doctor *doctor)
 	      pages);
 }
 
+/* doctor_try has started a thaw-vmm as any is started: what could fail of the jail has failed
+ * there. */
+static void examine_jail(struct thaw_doctor *doctor)
+{
+	if (thaw_vmm_jails())
+		found(doctor, "jail", THAW_HEALTH_OK,
+		      "namespaces, an empty root and a user of its own for each microVM");
+	else
+		advise(found(doctor, "jail", THAW_HEALTH_WARN,
+			     "microVMs run as this user, behind the filter of system calls alone"),
+		       "run as root (CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID)");
+}
+
 void thaw_doctor_examine(struct thaw_doctor *doctor, const char *state)
 {
 	struct thaw_host host = THAW_HOST_NONE;
@@ -290,6 +303,7 @@ void thaw_doctor_examine(struct thaw_doctor *doctor, const char *state)
 		found(doctor, "state directory", THAW_HEALTH_OK, "%.200s", host.state.path);
 	examine_kvm(doctor, &host);
 	examine_parts(doctor, &host);
+	examine_jail(doctor);
 	examine_uring(doctor);
 	examine_userfaultfd(doctor);
 	examine_cgroup(doctor);
