@@ -282,7 +282,7 @@ static void examine_jail(struct thaw_doctor *doctor)
 	else
 		advise(found(doctor, "jail", THAW_HEALTH_WARN,
 			     "microVMs run as this user, behind the filter of system calls alone"),
-		       "run as root (CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID)");
+		       "run as root (CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_KILL)");
 }
 
 void thaw_doctor_examine(struct thaw_doctor *doctor, const char *state)

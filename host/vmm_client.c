@@ -44,7 +44,9 @@ int thaw_vmm_adopt(struct thaw_vmm *vmm, int socket, pid_t pid, struct thaw_erro
 
 bool thaw_vmm_jails(void)
 {
-	const uint32_t wanted = 1u << CAP_SYS_ADMIN | 1u << CAP_SETUID | 1u << CAP_SETGID;
+	/* The last, as it is another user then whom we end. */
+	const uint32_t wanted = 1u << CAP_SYS_ADMIN | 1u << CAP_SETUID | 1u << CAP_SETGID |
+				1u << CAP_KILL;
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
@@ -127,13 +129,14 @@ int thaw_vmm_spawn(struct thaw_vmm *vmm, const char *path, struct thaw_error *er
 
 void thaw_vmm_close(struct thaw_vmm *vmm)
 {
+	/* It ends with its socket, too: should we have lost the right to kill it. */
+	thaw_cleanup_close(&vmm->socket);
 	if (vmm->pid > 0) {
 		/* Nothing in it is worth saving; our child, so the pid cannot be another's. */
 		kill(vmm->pid, SIGKILL);
 		while (waitpid(vmm->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
-	thaw_cleanup_close(&vmm->socket);
 	thaw_cleanup_close(&vmm->pidfd);
 	for (size_t i = 0; i < THAW_VMM_PENDING_MAX; i++) {
 		if (vmm->pending[i].reply)
