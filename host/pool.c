@@ -18,6 +18,7 @@
 #define START_RETRY_MAX UINT64_C(60000000000)
 #define NEVER           UINT64_MAX
 #define NS_PER_MS       UINT64_C(1000000)
+#define LOOK_AGAIN_NS   (100 * NS_PER_MS)
 #define LINGER_NS       (2 * NS_PER_MS)
 #define NS_PER_S        1000000000
 
@@ -397,6 +398,14 @@ static bool pool_make_room(struct thaw_pool *pool, uint32_t mib)
 	return pool->memory_mib + mib <= pool->limits.memory_mib;
 }
 
+/* Room, and the host's own opinion. */
+static bool target_may_start(struct thaw_pool *pool, struct pool_target *target)
+{
+	if (target_alive(target) && pool->ops->overloaded && pool->ops->overloaded(pool->context))
+		return false;
+	return pool_make_room(pool, target->memory_mib);
+}
+
 static bool function_may_start(struct thaw_pool *pool, struct pool_function *function)
 {
 	uint64_t now = thaw_monotonic_ns();
@@ -466,7 +475,7 @@ static void pool_serve_line(struct thaw_pool *pool)
 		struct pool_environment *idle = target_idle(target);
 		if (idle) {
 			environment_give(idle, line_take(pool, place));
-		} else if (!blocked && pool_make_room(pool, target->memory_mib) &&
+		} else if (!blocked && target_may_start(pool, target) &&
 			   environment_start(pool, target, *place)) {
 			line_take(pool, place);
 		} else {
@@ -666,9 +675,13 @@ static uint64_t keeper_line(struct thaw_pool *pool)
 		next = NEVER;
 		given_up = true;
 	}
-	/* Those behind may want less. */
-	if (given_up)
+	/* Those behind may want less; and nobody tells when a load is over. */
+	if (given_up || (pool->line && pool->ops->overloaded))
 		pool_serve_line(pool);
+	if (pool->line && pool->ops->overloaded) {
+		uint64_t again = thaw_monotonic_ns() + LOOK_AGAIN_NS;
+		next = again < next ? again : next;
+	}
 	return next;
 }
 
@@ -832,7 +845,7 @@ static enum thaw_pool_refusal pool_place(struct thaw_pool *pool, struct pool_tar
 	if (!function_may_start(pool, target->function))
 		return THAW_POOL_RATE;
 	/* Those in line come first. */
-	if (!pool->line && pool_make_room(pool, target->memory_mib))
+	if (!pool->line && target_may_start(pool, target))
 		return environment_start(pool, target, job) ? THAW_POOL_ACCEPTED : THAW_POOL_FAILED;
 	if (target->memory_mib > pool->limits.memory_mib || !job->patience_ms)
 		return THAW_POOL_MEMORY;

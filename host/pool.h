@@ -18,6 +18,13 @@
  *	how many environments a function may start in ten seconds
  *	the host's memory: idle environments make room, the longest idle first; while only busy ones
  *	are in the way the job waits in line, up to its patience
+ *	how many environments may be starting at a time: beyond, it waits in the same line, and may
+ *	get one that has become idle. A host that starts too many at once finishes none
+ *
+ * In line accounts take turns, so that one with many jobs keeps none of another's waiting.
+ *
+ * A target that has environments gets no more of them while the host says that it can do no more
+ * (thaw_pool_ops, overloaded); its jobs wait in line for those that it has.
  *
  * All functions may be called from any thread, but not from within the ops.
  */
@@ -90,6 +97,9 @@ struct thaw_pool_ops {
 	bool (*freeze)(void *environment);
 	bool (*thaw)(void *environment);
 	void (*close)(void *environment);
+	/* Whether the host has more to do than it can: then a target that has environments gets no
+	 * more of them. May be NULL. Must be quick: the pool is locked. */
+	bool (*overloaded)(void *context);
 	/* Every change of a state, and how long the one before it lasted. May be NULL. Must be
 	 * quick: the pool is locked. */
 	void (*moved)(void *context, void *target, enum thaw_pool_state from,

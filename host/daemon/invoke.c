@@ -46,7 +46,7 @@ static const struct refusal {
 			    "Rate Exceeded.", 429},
 	/* Lambda has no such case: its hosts are never full. Clients try again after a 429. */
 	[THAW_POOL_MEMORY] = {"TooManyRequestsException", "ConcurrentInvocationLimitExceeded",
-			      "The host has no memory left for another environment.", 429},
+			      "The host has no room for another environment now.", 429},
 	[THAW_POOL_STOPPING] = {"ServiceException", NULL, "The host is shutting down.", 500},
 	[THAW_POOL_FAILED] = {"ServiceException", NULL, "Internal failure. Please retry.", 500},
 };

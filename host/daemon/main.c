@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* thawd: options, the service's life, signals. */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,8 @@
 #include "host/daemon/service.h"
 #include "lib/error.h"
 #include "lib/log.h"
+
+#define ARENAS 4
 
 static const char usage[] =
 	"Usage: thawd [OPTIONS]\n"
@@ -86,6 +89,8 @@ static int serve(const struct thaw_config *config)
 	sigprocmask(SIG_BLOCK, &wanted, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	raise_limits();
+	/* Threads come and go with environments; what each of them once held should not be kept. */
+	mallopt(M_ARENA_MAX, ARENAS);
 	if (thaw_service_start(&service, config, &err) < 0) {
 		fprintf(stderr, "thawd: %s\n", err.message);
 		return 1;

@@ -2,6 +2,7 @@
 #include "host/daemon/service.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,6 +27,7 @@
 #include "host/telemetry/traces.h"
 #include "lib/clock.h"
 #include "lib/error.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 
 #define WORK_THREADS     4
@@ -112,15 +114,14 @@ static int start_pool(struct thaw_service *service, struct thaw_error *err)
 	uint64_t pages = (uint64_t)sysconf(_SC_PHYS_PAGES), size = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct thaw_pool_limits limits = {
 		.scale_up = config->scale_up,
-		.starting = config->starting
-				    ? config->starting
-				    : STARTING_PER_CPU * (uint32_t)sysconf(_SC_NPROCESSORS_ONLN),
+		.starting = config->starting ? config->starting : STARTING_PER_CPU * service->cpus,
 		.memory_mib =
 			config->memory_mib ? config->memory_mib : MEMORY_PART(pages * size >> 20),
 		.idle_ms = config->idle_s * 1000,
 	};
 
 	service->memory_mib = limits.memory_mib;
+	service->loadavg = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
 	service->pool = thaw_pool_new(&thaw_worker_ops, service, &limits, err);
 	return service->pool ? 0 : -err->code;
 }
@@ -207,6 +208,8 @@ int thaw_service_start(struct thaw_service *service, const struct thaw_config *c
 		.config = config,
 		.host = THAW_HOST_NONE,
 		.began_ns = thaw_monotonic_ns(),
+		.cpus = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN),
+		.loadavg = -1,
 	};
 	pthread_rwlock_init(&service->code_lock, NULL);
 	int rc = start_data(service, err);
@@ -248,6 +251,7 @@ bool thaw_service_stop(struct thaw_service *service)
 	thaw_metrics_free(service->metrics);
 	thaw_logs_close(service->logs);
 	thaw_keys_free(service->keys);
+	thaw_cleanup_close(&service->loadavg);
 	thaw_keyring_close(service->keyring);
 	thaw_host_close(&service->host);
 	thaw_store_close(service->store);

@@ -67,7 +67,13 @@ struct thaw_service {
 	struct thaw_http_server *server;
 	struct thaw_control *control;
 	struct thaw_housekeeping *housekeeping;
-	uint64_t memory_mib;      /* of the host, for environments */
+	uint64_t memory_mib; /* of the host, for environments */
+	unsigned int cpus;
+	/* Whether more wants to run than can: /proc/loadavg, looked at now and then under the
+	 * pool's lock. */
+	int loadavg;
+	bool overloaded;
+	uint64_t load_seen_ns;
 	uint64_t began_ns;        /* CLOCK_MONOTONIC */
 	char no_auth_account[13]; /* with --no-auth: whose requests all are */
 };

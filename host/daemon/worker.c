@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/cgroup.h"
 #include "host/code.h"
@@ -496,6 +497,30 @@ static void worker_moved(void *context, void *data, enum thaw_pool_state from,
 	thaw_metrics_transition(service->metrics, from, to, ns);
 }
 
+/* More threads that want a CPU than this for each: another environment would slow all down, and
+ * answer later than one that is there already. */
+#define RUNNABLE_PER_CPU 4
+#define LOOK_NS          50000000u
+
+static bool worker_overloaded(void *context)
+{
+	struct thaw_service *service = context;
+	uint64_t now = thaw_monotonic_ns();
+	unsigned int runnable;
+	char text[128];
+
+	/* The pool is locked: one at a time. */
+	if (now < service->load_seen_ns + LOOK_NS)
+		return service->overloaded;
+	service->load_seen_ns = now;
+	ssize_t n = pread(service->loadavg, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = 0;
+	/* "0.10 0.20 0.30 3/120 4711": the fourth is what wants to run now (proc(5)). */
+	service->overloaded = sscanf(text, "%*s %*s %*s %u/", &runnable) == 1 &&
+			      runnable > service->cpus * RUNNABLE_PER_CPU;
+	return service->overloaded;
+}
+
 const struct thaw_pool_ops thaw_worker_ops = {
 	.hold = worker_hold,
 	.release = worker_release,
@@ -504,5 +529,6 @@ const struct thaw_pool_ops thaw_worker_ops = {
 	.freeze = worker_freeze,
 	.thaw = worker_thaw,
 	.close = worker_close,
+	.overloaded = worker_overloaded,
 	.moved = worker_moved,
 };

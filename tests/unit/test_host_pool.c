@@ -25,6 +25,7 @@ struct fake_target {
 };
 
 static _Atomic int starts;
+static _Atomic bool overloaded;
 
 struct fake_environment {
 	struct fake_target *target;
@@ -133,6 +134,12 @@ static void fake_close(void *opaque)
 	free(e);
 }
 
+static bool fake_overloaded(void *context)
+{
+	(void)context;
+	return overloaded;
+}
+
 static const struct thaw_pool_ops ops = {
 	.hold = fake_hold,
 	.release = fake_release,
@@ -141,6 +148,7 @@ static const struct thaw_pool_ops ops = {
 	.freeze = fake_freeze,
 	.thaw = fake_thaw,
 	.close = fake_close,
+	.overloaded = fake_overloaded,
 };
 
 static void job_done(struct thaw_pool_job *job, enum thaw_pool_refusal refusal)
@@ -390,6 +398,38 @@ static void test_starting(void **state)
 	assert_int_equal(many.held + other.held, 0);
 }
 
+/* A host that can do no more starts a target's first environment only. */
+static void test_overload(void **state)
+{
+	struct thaw_pool *pool = pool_make(100000, 60000, 1000);
+	struct fake_target fake = {.block = 1};
+	struct thaw_pool_target target = target_of("f", &fake);
+	struct fake_job first = JOB(20000), second = JOB(20000), third = JOB(20000);
+
+	(void)state;
+	overloaded = true;
+	assert_int_equal(thaw_pool_submit(pool, &target, &first.job), THAW_POOL_ACCEPTED);
+	EVENTUALLY(fake.at_once == 1);
+	assert_int_equal(thaw_pool_submit(pool, &target, &second.job), THAW_POOL_ACCEPTED);
+	assert_int_equal(thaw_pool_submit(pool, &target, &third.job), THAW_POOL_ACCEPTED);
+	fake.block = 0;
+	EVENTUALLY(first.done && second.done && third.done);
+	assert_int_equal(fake.started, 1);
+	assert_int_equal(third.nth, 3);
+	/* When it is over nobody tells: whoever waits gets an environment soon. */
+	fake.block = 1;
+	struct fake_job fourth = JOB(20000), fifth = JOB(20000);
+	assert_int_equal(thaw_pool_submit(pool, &target, &fourth.job), THAW_POOL_ACCEPTED);
+	EVENTUALLY(fake.at_once == 1);
+	assert_int_equal(thaw_pool_submit(pool, &target, &fifth.job), THAW_POOL_ACCEPTED);
+	overloaded = false;
+	EVENTUALLY(fake.at_once == 2);
+	fake.block = 0;
+	EVENTUALLY(fourth.done && fifth.done);
+	assert_int_equal(fake.started, 2);
+	thaw_pool_free(pool);
+}
+
 static void test_expiry(void **state)
 {
 	struct fake_target fake = {0};
@@ -600,9 +640,10 @@ int main(void)
 		cmocka_unit_test(test_reuse),       cmocka_unit_test(test_one_job_at_a_time),
 		cmocka_unit_test(test_concurrency), cmocka_unit_test(test_scale_up),
 		cmocka_unit_test(test_memory),      cmocka_unit_test(test_expiry),
-		cmocka_unit_test(test_starting),    cmocka_unit_test(test_failures),
-		cmocka_unit_test(test_provisioned), cmocka_unit_test(test_retire),
-		cmocka_unit_test(test_stop),        cmocka_unit_test(test_storm),
+		cmocka_unit_test(test_starting),    cmocka_unit_test(test_overload),
+		cmocka_unit_test(test_failures),    cmocka_unit_test(test_provisioned),
+		cmocka_unit_test(test_retire),      cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_storm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
