@@ -281,10 +281,13 @@ struct thaw_http_response *thaw_operation_list_functions(struct thaw_service *se
 	if (more < 0)
 		return thaw_respond_error(more, &err, NULL);
 	json_t *body = json_object(), *items = json_array();
-	for (size_t i = 0; i < count; i++)
-		json_array_append_new(items, thaw_configuration_render(
-						     service, &list[i].function, &list[i].version,
-						     versions ? "$LATEST" : NULL));
+	for (size_t i = 0; i < count; i++) {
+		char number[24];
+		thaw_version_text(list[i].version.version, number);
+		json_array_append_new(items, thaw_configuration_render(service, &list[i].function,
+								       &list[i].version,
+								       versions ? number : NULL));
+	}
 	json_object_set_new(body, "Functions", items);
 	if (more && count) {
 		snprintf(next, sizeof(next), "%s:%" PRId64, list[count - 1].function.name,

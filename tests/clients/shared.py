@@ -23,6 +23,7 @@ import botocore.awsrequest
 import botocore.config
 import botocore.credentials
 import botocore.exceptions
+import botocore.session
 
 import daemon
 import shapes
@@ -53,10 +54,19 @@ def account(name="first"):
     return _state["account", name]
 
 
+def session():
+    """boto3, with operations that are newer than Debian's."""
+    if "session" not in _state:
+        inner = botocore.session.get_session()
+        inner.get_component("data_loader").search_paths.append(os.path.join(daemon.HERE, "models"))
+        _state["session"] = boto3.session.Session(botocore_session=inner)
+    return _state["session"]
+
+
 def client(who=None, **options):
     """A client of boto3's whose responses are held against botocore's own model."""
     who = who or account()
-    made = boto3.client("lambda", endpoint_url=service().url, region_name=daemon.REGION,
+    made = session().client("lambda", endpoint_url=service().url, region_name=daemon.REGION,
                         aws_access_key_id=who.key, aws_secret_access_key=who.secret,
                         config=options.pop("config", CONFIG), **options)
     shapes.watch(made)

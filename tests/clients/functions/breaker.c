@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A custom runtime that breaks when it is told to, and starts quickly again: events are strings,
- * "exit", "hang", "eat" (memory) or "tell"; the answer to the last has what the Runtime API's
- * headers said, and how many events this process has had.
+ * A custom runtime that breaks when it is told to, and starts quickly again: by the events "exit",
+ * "hang" and "eat" (memory). All others it prints, and answers with what the Runtime API's headers
+ * said and how many events this process has had.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -103,12 +103,14 @@ int main(void)
 		find_header(event, "Lambda-Runtime-Aws-Request-Id", id);
 		find_header(event, "Lambda-Runtime-Trace-Id", trace);
 		find_header(event, "Lambda-Runtime-Client-Context", context);
-		if (strstr(what, "exit"))
+		if (strcmp(what, "\"exit\"") == 0)
 			_exit(7);
-		if (strstr(what, "hang"))
+		if (strcmp(what, "\"hang\"") == 0)
 			sleep(1000);
-		if (strstr(what, "eat"))
+		if (strcmp(what, "\"eat\"") == 0)
 			eat();
+		printf("%s\n", what);
+		fflush(stdout);
 		quote(trace, trace_text);
 		quote(context, context_text);
 		snprintf(body, sizeof(body), "{\"calls\":%lu,\"trace\":%s,\"context\":%s}", calls,
