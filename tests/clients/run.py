@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The tests of thawd with real clients: run.py [-v] [THEME...], all themes by default. They share one
+"""The tests of thawd with real clients: run.py [THEME...], all themes by default. They share one
 daemon (shared.py), which is ended at the end, and must leave nothing behind.
 """
 
@@ -10,6 +10,7 @@ import sys
 import time
 import unittest
 
+import shapes
 import shared
 import support
 
@@ -33,6 +34,10 @@ def main():
             getattr(module, "prepare", lambda: None)()
         good = unittest.TextTestRunner(verbosity=2).run(suite).wasSuccessful()
         wrong = shared.finish()
+        if shapes.FAULTS:
+            wrong["responses"] = shapes.FAULTS
+        if not sys.argv[1:] and shapes.missing():
+            wrong["operations that were not called"] = shapes.missing()
         left = support.wait_no_children()
         if left:
             wrong["processes"] = left
