@@ -15,6 +15,7 @@
 #include "host/operations/function_config.h"
 #include "host/operations/operations.h"
 #include "host/operations/publish.h"
+#include "host/operations/tags.h"
 #include "host/store/usage.h"
 
 /* --- shared --- */
@@ -124,6 +125,8 @@ static struct thaw_http_response *creation_read(struct creation *c)
 	bool there = thaw_object_object(&request->body, "Code", THAW_REQUIRED, &code) == 1 &&
 		     thaw_code_read(request, &code, &c->archive, &c->archive_size);
 	struct thaw_http_response *refusal = thaw_request_refused(request);
+	if (!refusal)
+		refusal = thaw_tags_check(c->tags);
 	if (!refusal && !there)
 		refusal = thaw_api_error_response("InvalidParameterValueException",
 						  "Please provide a source for function code.");
