@@ -9,7 +9,7 @@ import re
 
 import botocore.validate
 
-import daemon  # noqa: F401 (finds support)
+import daemon  # noqa: F401 (it finds support)
 import support
 
 SEEN = set()  # operations that were answered well

@@ -127,7 +127,7 @@ def breaker():
             info.external_attr = 0o755 << 16
             with open(os.path.join(support.BUILD, "tests", "clients", "breaker"), "rb") as file:
                 packed.writestr(info, file.read(), zipfile.ZIP_DEFLATED)
-        create(client(), "breaker", Runtime="provided.al2", Handler="none", Timeout=6,
+        create(client(), "breaker", Runtime="provided.al2", Handler="none", Timeout=3,
                Code={"ZipFile": buffer.getvalue()})
         _state["breaker"] = True
     return "breaker"

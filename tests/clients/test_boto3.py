@@ -55,8 +55,9 @@ class Boto3(shared.Case):
             urllib.request.urlopen(got["Code"]["Location"].replace("signature=", "signature=0"), timeout=60)
         self.assertEqual(caught.exception.code, 403)
         caught.exception.close()
-        changed = lambdas.update_function_configuration(FunctionName="life-of", Handler="app.other",
-                                                        Description="", RevisionId=got["Configuration"]["RevisionId"])
+        changed = lambdas.update_function_configuration(
+            FunctionName="life-of", Handler="app.other", Description="",
+            RevisionId=got["Configuration"]["RevisionId"])
         self.assertEqual((changed["Handler"], changed["Description"]), ("app.other", ""))
         self.assertEqual(changed["Environment"]["Variables"], {"A1": "ü", "B2": ""})
         self.assertNotEqual(changed["RevisionId"], made["RevisionId"])

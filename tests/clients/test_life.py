@@ -71,7 +71,8 @@ class Refused(shared.Case):
 
     def test_wrong_options(self):
         data = shared.service().data
-        for options, pattern in ((("--listen", "nowhere"), "listen"), (("--listen", "127.0.0.1:99999"), "listen"),
+        for options, pattern in ((("--listen", "nowhere"), "listen"),
+                                 (("--listen", "127.0.0.1:99999"), "listen"),
                                  (("--concurrency", "0"), "concurrency"), (("--fast",), "--fast"),
                                  (("--no-auth", "--listen", "0.0.0.0:0"), "no-auth"),
                                  (("--log-level", "loud"), "log-level"), (("--threads", "many"), "threads")):

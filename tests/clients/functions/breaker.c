@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A custom runtime that breaks when it is told to, and starts quickly again: by the events "exit",
- * "hang" and "eat" (memory). All others it prints, and answers with what the Runtime API's headers
+ * "hang" and "kill". All others it prints, and answers with what the Runtime API's headers
  * said and how many events this process has had.
  */
 #include <arpa/inet.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -71,21 +71,6 @@ static char *api_call(int fd, const char *request, char answer[SPACE])
 	return body;
 }
 
-/* In huge pages, which is quick also where KVM is software. */
-static void eat(void)
-{
-	const size_t size = 16 << 20;
-
-	for (;;) {
-		char *piece = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-				   -1, 0);
-		if (piece == MAP_FAILED || madvise(piece, size, MADV_HUGEPAGE) < 0)
-			_exit(14);
-		for (size_t at = 0; at < size; at += 4096)
-			piece[at] = 1;
-	}
-}
-
 /* As a string of JSON: the headers' values have nothing but '"' and '\' to be escaped. */
 static void quote(const char *text, char out[1024])
 {
@@ -114,8 +99,8 @@ int main(void)
 			_exit(7);
 		if (strcmp(what, "\"hang\"") == 0)
 			sleep(1000);
-		if (strcmp(what, "\"eat\"") == 0)
-			eat();
+		if (strcmp(what, "\"kill\"") == 0)
+			raise(SIGKILL);
 		printf("%s\n", what);
 		fflush(stdout);
 		quote(trace, trace_text);

@@ -44,28 +44,6 @@ def do_raise(event, context):
     raise TeapotError(event.get("message", "short and stout"))
 
 
-def do_exit(event, context):
-    os._exit(event.get("status", 3))
-
-
-def do_sleep(event, context):
-    time.sleep(event["s"])
-    return "slept"
-
-
-def do_eat(event, context):
-    """Memory until there is no more; huge pages make it quick."""
-    import mmap
-
-    held = []
-    while True:
-        piece = mmap.mmap(-1, 8 << 20)
-        piece.madvise(mmap.MADV_HUGEPAGE)
-        for at in range(0, len(piece), 4096):
-            piece[at] = 1
-        held.append(piece)
-
-
 def do_print(event, context):
     print(event["line"], flush=True)
     return len(event["line"])
