@@ -36,6 +36,7 @@ SNAPSHOT_LIMIT = 280  # seconds, for all that is in line before it
 ACTOR_TIMEOUT = 60
 
 _state = {}
+_clients = []  # which hold connections
 
 
 def service():
@@ -70,6 +71,7 @@ def client(who=None, **options):
                         aws_access_key_id=who.key, aws_secret_access_key=who.secret,
                         config=options.pop("config", CONFIG), **options)
     shapes.watch(made)
+    _clients.append(made)
     return made
 
 
@@ -258,12 +260,13 @@ def _empty():
         for page in lambdas.get_paginator("list_functions").paginate():
             for function in page["Functions"]:
                 lambdas.delete_function(FunctionName=function["FunctionName"])
-        lambdas.close()
+    for one in _clients:
+        one.close()
     before = _state["descriptors"]
 
     def extra():
         return {name: count - before[name] for name, count in service().descriptors().items()
-                if count > before[name] and not name.startswith("socket:")}
+                if count > before[name]}
 
     def quiet():
         return not service().machines() and not extra()
