@@ -404,18 +404,49 @@ static struct thaw_target *targets_take(struct thaw_targets *targets, int64_t fu
 	return taken;
 }
 
-static bool target_is_current(struct thaw_targets *targets, const struct thaw_target *target)
+/* What has become of a target that is known. */
+enum fate {
+	GONE,    /* deleted, or another revision: nothing of it may be used again */
+	CHANGED, /* the same code and configuration, but a snapshot or a state of its own */
+	SAME,
+};
+
+static enum fate target_fate(struct thaw_targets *targets, const struct thaw_target *target)
 {
 	struct thaw_version_record version = {0};
 	struct thaw_error err = {0};
+	enum fate fate = GONE;
 
 	int rc = thaw_versions_get(targets->service->store, target->function_id, target->version,
 				   &version, &err);
 	const char *revision = strrchr(target->key, ':') + 1;
-	bool same = rc == 0 && strcmp(version.revision_id, revision) == 0;
+	if (rc < 0 && rc != -ENOENT) {
+		/* Not to be told now: what runs may run on. */
+		fate = CHANGED;
+	} else if (rc == 0 && strcmp(version.revision_id, revision) == 0) {
+		bool same = strcmp(version.state, target->state) == 0 &&
+			    strcmp(version.snapshot ?: "", target->snapshot) == 0;
+		fate = same ? SAME : CHANGED;
+	}
 	thaw_version_clear(&version);
-	/* Not to be told now: what runs may run on. */
-	return same || (rc < 0 && rc != -ENOENT);
+	return fate;
+}
+
+/* Known again, so that a later change finds its environments; unless somebody has read it anew
+ * meanwhile. Takes the reference. */
+static void targets_keep(struct thaw_targets *targets, struct thaw_target *target)
+{
+	pthread_mutex_lock(&targets->lock);
+	struct thaw_target *known = targets->known;
+	while (known && strcmp(known->key, target->key) != 0)
+		known = known->next;
+	if (!known) {
+		target->next = targets->known;
+		targets->known = target;
+		target = NULL;
+	}
+	pthread_mutex_unlock(&targets->lock);
+	thaw_target_release(target);
 }
 
 static int provision(struct thaw_targets *targets, const struct thaw_provisioned *wanted);
@@ -443,15 +474,19 @@ void thaw_targets_changed(struct thaw_targets *targets, int64_t function_id)
 	while (taken) {
 		struct thaw_target *next = taken->next;
 		taken->next = NULL;
-		if (!target_is_current(targets, taken)) {
+		enum fate fate = target_fate(targets, taken);
+		if (fate == GONE) {
 			thaw_pool_retire(targets->service->pool, taken->key);
 		} else {
 			/* Whether it is still wanted as provisioned is said below. */
 			thaw_target_for_pool(taken, &none);
 			thaw_pool_provision(targets->service->pool, &none, 0);
 		}
-		/* Those that are current are known again when somebody asks for them. */
-		thaw_target_release(taken);
+		/* One that has changed is read anew when somebody asks for it. */
+		if (fate == SAME)
+			targets_keep(targets, taken);
+		else
+			thaw_target_release(taken);
 		taken = next;
 	}
 	targets_provision(targets, function_id);

@@ -15,6 +15,7 @@
 #include "host/operations/function_config.h"
 #include "host/operations/operations.h"
 #include "host/operations/publish.h"
+#include "host/operations/tags.h"
 #include "host/store/usage.h"
 #include "host/telemetry/metrics.h"
 
@@ -125,6 +126,8 @@ static struct thaw_http_response *creation_read(struct creation *c)
 	bool there = thaw_object_object(&request->body, "Code", THAW_REQUIRED, &code) == 1 &&
 		     thaw_code_read(request, &code, &c->archive, &c->archive_size);
 	struct thaw_http_response *refusal = thaw_request_refused(request);
+	if (!refusal)
+		refusal = thaw_tags_check(c->tags);
 	if (!refusal && !there)
 		refusal = thaw_api_error_response("InvalidParameterValueException",
 						  "Please provide a source for function code.");
@@ -282,10 +285,13 @@ struct thaw_http_response *thaw_operation_list_functions(struct thaw_service *se
 	if (more < 0)
 		return thaw_respond_error(more, &err, NULL);
 	json_t *body = json_object(), *items = json_array();
-	for (size_t i = 0; i < count; i++)
-		json_array_append_new(items, thaw_configuration_render(
-						     service, &list[i].function, &list[i].version,
-						     versions ? "$LATEST" : NULL));
+	for (size_t i = 0; i < count; i++) {
+		char number[24];
+		thaw_version_text(list[i].version.version, number);
+		json_array_append_new(items, thaw_configuration_render(service, &list[i].function,
+								       &list[i].version,
+								       versions ? number : NULL));
+	}
 	json_object_set_new(body, "Functions", items);
 	if (more && count) {
 		snprintf(next, sizeof(next), "%s:%" PRId64, list[count - 1].function.name,
