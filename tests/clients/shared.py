@@ -272,7 +272,8 @@ def _empty():
         return not service().machines() and not extra()
 
     try:
-        eventually(quiet, 30)
+        # A snapshot that is being made, if only one theme was run, is ended first.
+        eventually(quiet, 120)
     except AssertionError:
         return {"machines": service().machines(), "descriptors": extra()}
     return {}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """All operations but invocations, with boto3: every response is held against botocore's model
-(shapes.py). Functions here are never started."""
+(shapes.py). No function is started here."""
 
 import io
 import json
@@ -268,6 +268,13 @@ class Boto3(shared.Case):
         self.refused("InvalidParameterValueException", 400, lambdas.list_functions, Marker="no marker")
         for name in names:
             lambdas.delete_function(FunctionName=name)
+
+    def test_pending(self):
+        """A version whose snapshot is not there yet: it is in line behind the first's."""
+        got = self.lambdas.get_function_configuration(FunctionName="actor", Qualifier="2")
+        self.assertEqual((got["State"], got["StateReasonCode"]), ("Pending", "Creating"))
+        self.refused("ResourceConflictException", 409, self.lambdas.invoke, FunctionName="actor",
+                     Qualifier="2")
 
     def test_archives(self):
         """What is no archive, or a hostile one."""

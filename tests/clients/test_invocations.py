@@ -68,16 +68,6 @@ class Case(shared.Case):
         cls.addClassCleanup(cls.lambdas.close)
 
 
-class Pending(Case):
-    def test_pending(self):
-        """A version whose snapshot is not there yet; its first invocations, when it is."""
-        state = self.lambdas.get_function_configuration(FunctionName="actor", Qualifier="2")["State"]
-        if state == "Pending":  # or it took very long to come here
-            self.refused("ResourceConflictException", 409, self.lambdas.invoke, FunctionName="actor",
-                         Qualifier="2")
-        shared.actor(1)
-
-
 class Invocations(Case):
     def test_what_a_function_is_given(self):
         got, response = invoke(self.lambdas, {"do": "self"})
