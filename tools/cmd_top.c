@@ -43,10 +43,11 @@ static void print_host(const json_t *host)
 	       uptime / 3600, uptime / 60 % 60, uptime % 60, number(environments, "busy"),
 	       number(environments, "idle"), number(environments, "starting"),
 	       number(environments, "closing"), number(host, "started"), number(host, "reused"));
-	printf("memory %lld of %lld MiB   waiting for memory %lld   events queued %lld   "
+	printf("memory %lld of %lld MiB   shells %lld   invocations in line %lld   events queued "
+	       "%lld   "
 	       "connections %lld\n\n",
-	       number(host, "memoryMiB"), number(host, "memoryLimitMiB"), number(host, "waiting"),
-	       number(host, "queued"), number(host, "connections"));
+	       number(host, "memoryMiB"), number(host, "memoryLimitMiB"), number(host, "shells"),
+	       number(host, "waiting"), number(host, "queued"), number(host, "connections"));
 }
 
 static void print_function(const json_t *f)

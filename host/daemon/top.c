@@ -2,6 +2,7 @@
 #include "host/daemon/top.h"
 
 #include "host/daemon/service.h"
+#include "host/shells.h"
 #include "host/store/events.h"
 #include "host/telemetry/logs.h"
 #include "host/telemetry/metrics.h"
@@ -44,8 +45,11 @@ json_t *thaw_top(struct thaw_service *service)
 	json_t *functions = json_array(), *environments = json_object();
 	struct thaw_events_count queue = {0};
 	struct thaw_http_figures http = {0};
+	struct thaw_shells_counts shells = {0};
 	struct thaw_pool_counts pool;
 
+	if (service->shells)
+		thaw_shells_count(service->shells, &shells);
 	thaw_pool_count(service->pool, &pool);
 	thaw_events_count(service->store, 0, &queue, NULL);
 	if (service->server)
@@ -53,15 +57,15 @@ json_t *thaw_top(struct thaw_service *service)
 	for (size_t i = 0; i < THAW_POOL_STATES; i++)
 		json_object_set_new(environments, states[i], json_integer(pool.environments[i]));
 	thaw_metrics_summarise(service->metrics, NULL, top_function, functions);
-	return json_pack("{s:{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}", "host",
-			 "environments", environments, "memoryMiB", (json_int_t)pool.memory_mib,
-			 "memoryLimitMiB", (json_int_t)service->memory_mib, "waiting",
-			 (json_int_t)pool.waiting, "started", (json_int_t)pool.started, "reused",
-			 (json_int_t)pool.reused, "queued",
-			 (json_int_t)(queue.waiting + queue.taken), "connections",
-			 (json_int_t)http.connections, "uptimeS",
-			 (json_int_t)((thaw_monotonic_ns() - service->began_ns) / 1000000000u),
-			 "functions", functions);
+	return json_pack(
+		"{s:{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}", "host",
+		"environments", environments, "memoryMiB", (json_int_t)pool.memory_mib,
+		"memoryLimitMiB", (json_int_t)service->memory_mib, "waiting",
+		(json_int_t)pool.waiting, "started", (json_int_t)pool.started, "reused",
+		(json_int_t)pool.reused, "queued", (json_int_t)(queue.waiting + queue.taken),
+		"shells", (json_int_t)shells.waiting, "connections", (json_int_t)http.connections,
+		"uptimeS", (json_int_t)((thaw_monotonic_ns() - service->began_ns) / 1000000000u),
+		"functions", functions);
 }
 
 static void top_traces(struct thaw_traces *traces, struct thaw_gauges *gauges)

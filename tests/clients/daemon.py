@@ -158,6 +158,10 @@ class Daemon:
                 kinds[re.sub(r"\[\d+\]$|/proc/\d+", "", os.readlink(os.path.join(folder, name)))] += 1
         return kinds
 
+    def shells(self):
+        """MicroVMs in waiting: they are nobody's, and stay."""
+        return json.loads(self.thaw("top", "--json").out)["host"]["shells"]
+
     def machines(self):
         return [pid for pid, name in support.children(self.process.pid) if name == "thaw-vmm"]
 

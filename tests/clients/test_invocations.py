@@ -108,7 +108,7 @@ class Invocations(Case):
     def test_large(self):
         value = "x" * MIB
         self.assertEqual(len(result(self.lambdas, {"value": value})), len(value))
-        self.refused("RequestEntityTooLargeException", 413, self.lambdas.invoke, FunctionName="actor",
+        self.refused("RequestTooLargeException", 413, self.lambdas.invoke, FunctionName="actor",
                      Qualifier="1", Payload=b'"' + b"x" * (6 * MIB) + b'"')
         self.refused("RequestTooLargeException", 413, self.lambdas.invoke, FunctionName="actor",
                      Qualifier="1", InvocationType="Event", Payload=b'"' + b"x" * MIB + b'"')
