@@ -8,8 +8,9 @@
  * the line goes on in a record of its own; or what is there when the invocation ends.
  *
  * Logging never fails an invocation, and never waits but for a write(2) to a file: records are
- * written when the invocation ends or a buffer is full, and are not synced. What goes beyond the
- * stream's rate, and what a full disk does not take, is dropped, and a record tells how much.
+ * written when the invocation ends, a buffer is full, or none was written for a quarter of a
+ * second, and are not synced. What goes beyond the stream's rate, and what a full disk does not
+ * take, is dropped, and a record tells how much.
  *
  * A file that has grown to its limit is renamed to *.1, in place of the one before. Sweeping
  * removes files by age and, the oldest first, by what a function's logs may take in all; a stream

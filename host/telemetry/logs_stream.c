@@ -12,6 +12,9 @@
 #define BUFFER_FULL (64u << 10) /* goes to the file before the invocation ends */
 #define BUFFER_KEPT 4096u       /* by an environment that is idle */
 #define NS_PER_S    UINT64_C(1000000000)
+/* Who follows a log sees what an invocation prints while it still runs; not more often than this.
+ */
+#define FOLLOW_NS (NS_PER_S / 4)
 
 struct buffer {
 	char *data;
@@ -32,6 +35,7 @@ struct thaw_log_stream {
 	struct line lines[THAW_LOG_KINDS];
 	struct buffer out;
 	uint64_t out_records;
+	uint64_t written_ns; /* when the buffer was written last */
 	/* The rate: a bucket of `burst` bytes that fills with `rate` a second. */
 	int64_t tokens; /* below 0: a debt */
 	uint64_t filled_ns;
@@ -113,6 +117,7 @@ static void stream_write_out(struct thaw_log_stream *stream)
 		atomic_fetch_add_explicit(&logs->bytes, out->size, memory_order_relaxed);
 	}
 	stream->out_records = 0;
+	stream->written_ns = thaw_monotonic_ns();
 	out->size = 0;
 }
 
@@ -255,6 +260,9 @@ void thaw_log_stream_write(struct thaw_log_stream *stream, enum thaw_log_kind ki
 			size--;
 		}
 	}
+	if (kind != THAW_LOG_KIND_PLATFORM && stream->out.size &&
+	    thaw_monotonic_ns() > stream->written_ns + FOLLOW_NS)
+		stream_write_out(stream);
 }
 
 /* --- streams ------------------------------------------------------------------------------- */
@@ -276,7 +284,7 @@ struct thaw_log_stream *thaw_log_stream_open(struct thaw_logs *logs, const char 
 	stream->logs = stream->file.logs = logs;
 	stream->file.fd = -1;
 	stream->tokens = (int64_t)logs->config.burst;
-	stream->filled_ns = thaw_monotonic_ns();
+	stream->filled_ns = stream->written_ns = thaw_monotonic_ns();
 	snprintf(stream->file.account, sizeof(stream->file.account), "%s", account);
 	snprintf(stream->file.function, sizeof(stream->file.function), "%s", function);
 	if (thaw_log_name_file(stream->file.name, name) < 0) {
