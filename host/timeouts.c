@@ -2,6 +2,7 @@
 #include "host/timeouts.h"
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "lib/clock.h"
@@ -9,16 +10,28 @@
 /* In an emulated host (tests/host) everything takes about so much longer. */
 #define EMULATED_SCALE 10.0
 
-static double timeout_scale(void)
+static double scale = 1.0;
+
+/* Once: every wait of an invocation asks. */
+static void scale_read(void)
 {
 	const char *text = getenv("THAW_TIMEOUT_SCALE");
 	char *end;
 
-	if (!text || !*text)
-		return getenv("THAW_EMULATED_HOST") ? EMULATED_SCALE : 1.0;
-	double scale = strtod(text, &end);
-	if (*end || !(scale >= 0.01 && scale <= 1000.0))
-		return 1.0;
+	if (!text || !*text) {
+		scale = getenv("THAW_EMULATED_HOST") ? EMULATED_SCALE : 1.0;
+		return;
+	}
+	double given = strtod(text, &end);
+	if (!*end && given >= 0.01 && given <= 1000.0)
+		scale = given;
+}
+
+static double timeout_scale(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, scale_read);
 	return scale;
 }
 
