@@ -13,7 +13,7 @@ void second_main(void);
 
 static bool faulty;
 static void (*volatile second_work)(void);
-static volatile bool second_stopped = true, second_here;
+static volatile bool second_stopped = true, second_here, over;
 
 void print(const char *text)
 {
@@ -83,6 +83,7 @@ void *memcpy(void *to, const void *from, size_t size)
 
 void rest(void)
 {
+	over = true;
 	for (;;)
 		__asm__ volatile("cli; hlt");
 }
@@ -98,6 +99,8 @@ void second_main(void)
 				work();
 			second_stopped = true;
 		}
+		if (over)
+			rest();
 		__asm__ volatile("pause");
 	}
 }
@@ -108,12 +111,11 @@ void second_run(void (*run)(void))
 
 	if (!second_here) {
 		memcpy((void *)SECOND_CODE, second_start, (size_t)(second_end - second_start));
-		put32(APIC_COMMAND + 0x10, 1u << 24);
-		put32(APIC_COMMAND, 0x4500); /* INIT */
+		/* To all but oneself. */
+		put32(APIC_COMMAND, 0xc4500); /* INIT */
 		while (now_ms() < began + 20)
 			;
-		put32(APIC_COMMAND + 0x10, 1u << 24);
-		put32(APIC_COMMAND, 0x4600 | (SECOND_CODE >> 12)); /* STARTUP */
+		put32(APIC_COMMAND, 0xc4600 | (SECOND_CODE >> 12)); /* STARTUP */
 		while (!second_here && now_ms() < began + 5000)
 			;
 		if (!second_here)

@@ -454,7 +454,9 @@ static int run(struct run *r, char **arguments, struct thaw_error *err)
 	uint64_t kib = own_kib(r->vmm.pid, reply->statistics);
 	thaw__vmm__reply__free_unpacked(reply, NULL);
 	rc = boot(r, arguments[2], arguments[3], err);
-	if (rc == 0)
+	note_stop(r);
+	/* It may have stopped before we were told that it runs. */
+	if (rc == 0 || r->stopped[0])
 		rc = watch(r, (unsigned int)atoi(arguments[4]), &outcome, err);
 	if (rc == 0)
 		rc = finish(r, before, kib, err);

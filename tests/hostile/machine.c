@@ -68,6 +68,25 @@ static void both_reset(void)
 		out8(0x64, 0xfe);
 }
 
+static volatile bool spinning;
+
+static void second_spin(void)
+{
+	spinning = true;
+	for (;;)
+		__asm__ volatile("pause");
+}
+
+/* The end of one processor is the end of the other, which would never notice. */
+static void reset_beside_spin(void)
+{
+	second_run(second_spin);
+	while (!spinning)
+		;
+	out8(0x64, 0xfe);
+	rest();
+}
+
 static void console_flood(void)
 {
 	for (unsigned int i = 0; i < 20000; i++)
@@ -135,6 +154,7 @@ const struct scenario machine_scenarios[] = {
 	{"storm-for-ever", storm_for_ever},
 	{"keyboard-reset", keyboard_reset},
 	{"both-reset", both_reset},
+	{"reset-beside-spin", reset_beside_spin},
 	{"console-flood", console_flood},
 	{"mark-flood", mark_flood},
 	{"serial-registers", serial_registers},

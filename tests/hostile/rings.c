@@ -240,7 +240,8 @@ static void rewrite(void)
 	r->desc[n >> 24 & 3].next = (uint16_t)(n >> 10 & 3);
 	r->desc[n >> 22 & 1].addr = n & 64 ? MEMORY_SIZE - (n >> 20 & 1023) : BIG;
 	r->avail[n >> 18 & 7] = (uint16_t)(n >> 9 & 3);
-	r->avail_index = (uint16_t)(r->avail_index + (n >> 16 & 1));
+	/* So few that the device reads them. */
+	r->avail_index = (uint16_t)(r->used_index + (n >> 16 & 7));
 	header[n >> 20 & 15] = n >> 5 & (n & 1 ? 15 : ~0u);
 }
 

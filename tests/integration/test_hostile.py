@@ -43,12 +43,14 @@ SCENARIOS = {
     "triple-fault": "^the guest shut down by a triple fault$",
     "keyboard-reset": "^the guest reset itself$",
     "both-reset": "^the guest reset itself$",
+    "reset-beside-spin": "^the guest reset itself$",
     "run-device": "^KVM (cannot emulate the instruction at|internal error|could not) ",
     "run-hole": "^KVM (cannot emulate the instruction at|internal error|could not) ",
     "tables-in-hole": "^(the guest shut down by a triple fault$|KVM )",
 }
 # The second processor starts in real mode, which a software KVM does not run.
-TWO_PROCESSORS = {"race-buffers", "race-reset", "storm-for-ever", "both-reset"}
+TWO_PROCESSORS = {"race-buffers", "race-reset", "storm-for-ever", "both-reset",
+                  "reset-beside-spin"}
 # These make a processor, or the I/O thread, busy, and go on doing so.
 BUSY = {"spin", "storm-for-ever", "block-busy-end"}
 
