@@ -359,7 +359,26 @@ static bool said(struct run *r, const char *word)
 	return strstr(r->text, word) != NULL;
 }
 
-/* Until the guest is through, has stopped, or the time is up. Asks all the while. */
+/* Stops it in the middle of whatever it does, and lets it go on. A guest that has come to its end
+ * cannot be paused. */
+static int pause_and_resume(struct run *r, struct thaw_error *err)
+{
+	int rc = ask(r, THAW__VMM__REQUEST__BODY_PAUSE, THAW__VMM__REPLY__BODY_DONE, NULL, err);
+
+	if (rc == 0)
+		rc = ask(r, THAW__VMM__REQUEST__BODY_RESUME, THAW__VMM__REPLY__BODY_DONE, NULL,
+			 err);
+	if (rc == -EINVAL) {
+		struct thaw_error none;
+		thaw_vmm_pump(&r->vmm, &none);
+		note_stop(r);
+		if (r->stopped[0])
+			return 0;
+	}
+	return rc < 0 ? thaw_error_wrap(err, "pausing") : 0;
+}
+
+/* Until the guest is through, has stopped, or the time is up. Asks and pauses all the while. */
 static int watch(struct run *r, unsigned int seconds, const char **outcome, struct thaw_error *err)
 {
 	uint64_t end = thaw_monotonic_ns() + seconds * UINT64_C(1000000000);
@@ -373,9 +392,12 @@ static int watch(struct run *r, unsigned int seconds, const char **outcome, stru
 		console_read(r);
 		forward_read(r);
 		int rc = ask_statistics(r, &reply, err);
+		if (rc == 0) {
+			thaw__vmm__reply__free_unpacked(reply, NULL);
+			rc = r->stopped[0] ? 0 : pause_and_resume(r, err);
+		}
 		if (rc < 0)
 			return rc;
-		thaw__vmm__reply__free_unpacked(reply, NULL);
 		if (r->stopped[0])
 			*outcome = "stopped";
 		else if (r->vmm.marked[MARK_UNWELL] || said(r, "unwell\n"))
@@ -402,14 +424,6 @@ static int finish(struct run *r, unsigned int descriptors_before, uint64_t kib_b
 	usleep(WATCH_MS * 1000);
 	printf("io-thread-percent %lu\n", (cpu_ms(r->vmm.pid, false) - io) * 100 / WATCH_MS);
 	printf("process-percent %lu\n", (cpu_ms(r->vmm.pid, true) - all) * 100 / WATCH_MS);
-	if (!r->stopped[0]) {
-		rc = ask(r, THAW__VMM__REQUEST__BODY_PAUSE, THAW__VMM__REPLY__BODY_DONE, NULL, err);
-		if (rc == 0)
-			rc = ask(r, THAW__VMM__REQUEST__BODY_RESUME, THAW__VMM__REPLY__BODY_DONE,
-				 NULL, err);
-		if (rc < 0 && !r->stopped[0])
-			return thaw_error_wrap(err, "pausing");
-	}
 	rc = ask_statistics(r, &reply, err);
 	if (rc < 0)
 		return rc;
