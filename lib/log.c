@@ -24,6 +24,9 @@ static struct {
 
 void thaw_log_setup(const char *program, enum thaw_log_level level, bool json, int fd)
 {
+	/* The C library reads /etc/localtime before it first tells any time, UTC too: not later,
+	 * when a sandbox forbids it to open files. */
+	tzset();
 	logger.program = program;
 	logger.level = level;
 	logger.json = json;

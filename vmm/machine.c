@@ -285,7 +285,7 @@ int thaw_machine_pause(struct thaw_machine *m, struct thaw_error *err)
 	if (m->phase != MACHINE_RUNNING)
 		return thaw_error_set(err, EINVAL, "the machine does not run");
 	thaw_gate_close(&m->gate);
-	if (m->gate.ended)
+	if (__atomic_load_n(&m->gate.ended, __ATOMIC_RELAXED))
 		return thaw_error_set(err, EINVAL, "the guest has come to an end");
 	pthread_mutex_lock(&m->loop->lock);
 	for (size_t i = 0; i < m->device_count; i++)
@@ -340,15 +340,16 @@ static void statistics_exits(const struct thaw_machine *m, struct thaw_machine_s
 	for (unsigned int r = 0; r < THAW_EXIT_REASONS; r++) {
 		uint64_t sum = 0;
 		for (unsigned int i = 0; i < m->gate.count; i++)
-			sum += m->gate.vcpus[i].exits[r];
+			sum += __atomic_load_n(&m->gate.vcpus[i].exits[r], __ATOMIC_RELAXED);
 		if (!sum)
 			continue;
 		out->exits[out->exit_count].name = thaw_exit_name(r);
 		out->exits[out->exit_count++].value = sum;
 	}
 	for (unsigned int i = 0; i < m->gate.count; i++) {
-		signals += m->gate.vcpus[i].signals;
-		out->guest_ns += m->gate.vcpus[i].guest_ns;
+		const struct thaw_vcpu *vcpu = &m->gate.vcpus[i];
+		signals += __atomic_load_n(&vcpu->signals, __ATOMIC_RELAXED);
+		out->guest_ns += __atomic_load_n(&vcpu->guest_ns, __ATOMIC_RELAXED);
 	}
 	out->exits[out->exit_count].name = "signal";
 	out->exits[out->exit_count++].value = signals;
@@ -369,7 +370,7 @@ void thaw_machine_statistics(struct thaw_machine *m, struct thaw_machine_statist
 	statistics_mapping(out, "memory", m->memory.base, m->memory.size);
 	for (size_t i = 0; i < m->pmem_count; i++)
 		statistics_mapping(out, "pmem", m->pmems[i].host, m->pmems[i].size);
-	out->first_run_ns = m->gate.first_run_ns;
+	out->first_run_ns = __atomic_load_n(&m->gate.first_run_ns, __ATOMIC_RELAXED);
 	out->pages_loaded = m->loaded.pages_loaded;
 	out->bytes_read = m->loaded.bytes_read;
 	if (m->uffd) {

@@ -241,7 +241,9 @@ static void mark_handle(void *opaque, uint8_t value)
 {
 	struct thaw_machine *m = opaque;
 
-	m->events.mark(m->events.opaque, value, thaw_monotonic_ns() - m->gate.first_run_ns);
+	uint64_t first = __atomic_load_n(&m->gate.first_run_ns, __ATOMIC_RELAXED);
+
+	m->events.mark(m->events.opaque, value, thaw_monotonic_ns() - first);
 }
 
 int machine_add_devices(struct thaw_machine *m, const Thaw__Vmm__Create *request,

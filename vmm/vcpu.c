@@ -55,7 +55,24 @@ void thaw_gate_setup(struct thaw_gate *gate)
 	sigaction(KICK_SIGNAL, &action, NULL);
 }
 
+/* A count that this thread alone changes and others read at any time. */
+static void count_add(uint64_t *count, uint64_t n)
+{
+	__atomic_store_n(count, *count + n, __ATOMIC_RELAXED);
+}
+
 /* --- what the guest did --- */
+
+/* Takes all vCPUs out of the guest, the gate being closed and its lock held. immediate_exit and the
+ * signal close the race with a thread about to enter: it sees the one or is interrupted by the
+ * other. */
+static void gate_interrupt(struct thaw_gate *gate)
+{
+	for (unsigned int i = 0; i < gate->count; i++) {
+		__atomic_store_n(&gate->vcpus[i].run->immediate_exit, 1, __ATOMIC_RELAXED);
+		pthread_kill(gate->vcpus[i].thread, KICK_SIGNAL);
+	}
+}
 
 static void vcpu_stop(struct thaw_vcpu *vcpu, enum thaw_stop_reason reason, const char *message)
 {
@@ -64,8 +81,11 @@ static void vcpu_stop(struct thaw_vcpu *vcpu, enum thaw_stop_reason reason, cons
 
 	pthread_mutex_lock(&gate->lock);
 	first = !gate->ended;
-	gate->ended = true;
-	gate->open = false;
+	__atomic_store_n(&gate->ended, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&gate->open, false, __ATOMIC_RELEASE);
+	/* What is over for one is over for all: the others may never come out by themselves. */
+	if (first)
+		gate_interrupt(gate);
 	pthread_mutex_unlock(&gate->lock);
 	if (first)
 		gate->stopped(gate->opaque, reason, message);
@@ -143,7 +163,7 @@ static void vcpu_handle(struct thaw_vcpu *vcpu)
 	unsigned int reason = run->exit_reason < THAW_EXIT_REASONS ? run->exit_reason : 0;
 	char message[128];
 
-	vcpu->exits[reason]++;
+	count_add(&vcpu->exits[reason], 1);
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
 		vcpu_io(vcpu);
@@ -179,17 +199,18 @@ static void vcpu_handle(struct thaw_vcpu *vcpu)
 /* Enters the guest once. With the gate closed, only completes an I/O instruction under way. */
 static void vcpu_enter(struct thaw_vcpu *vcpu)
 {
-	uint64_t start = thaw_monotonic_ns();
+	uint64_t start = thaw_monotonic_ns(), *first = &vcpu->gate->first_run_ns, never = 0;
 	int rc;
 
-	if (!vcpu->gate->first_run_ns)
-		vcpu->gate->first_run_ns = start;
+	if (!__atomic_load_n(first, __ATOMIC_RELAXED))
+		__atomic_compare_exchange_n(first, &never, start, false, __ATOMIC_RELAXED,
+					    __ATOMIC_RELAXED);
 	rc = ioctl(vcpu->fd, KVM_RUN, 0);
-	vcpu->guest_ns += thaw_monotonic_ns() - start;
+	count_add(&vcpu->guest_ns, thaw_monotonic_ns() - start);
 	if (rc == 0) {
 		vcpu_handle(vcpu);
 	} else if (errno == EINTR || errno == EAGAIN) {
-		vcpu->signals++;
+		count_add(&vcpu->signals, 1);
 	} else {
 		char message[128];
 		snprintf(message, sizeof(message), "KVM_RUN: %s", strerror(errno));
@@ -205,7 +226,8 @@ static bool vcpu_park(struct thaw_vcpu *vcpu)
 
 	/* KVM finishes an MMIO or port access at the next KVM_RUN: registers are whole only after
 	 * it (api.rst, KVM_RUN). With immediate_exit no further guest instruction runs. */
-	if (gate->first_run_ns && !gate->ended) {
+	if (__atomic_load_n(&gate->first_run_ns, __ATOMIC_RELAXED) &&
+	    !__atomic_load_n(&gate->ended, __ATOMIC_RELAXED)) {
 		__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELAXED);
 		vcpu_enter(vcpu);
 	}
@@ -245,12 +267,7 @@ void thaw_gate_close(struct thaw_gate *gate)
 {
 	pthread_mutex_lock(&gate->lock);
 	__atomic_store_n(&gate->open, false, __ATOMIC_RELEASE);
-	/* immediate_exit and the signal close the race with a thread about to enter: it sees
-	 * the one or is interrupted by the other. */
-	for (unsigned int i = 0; i < gate->count; i++) {
-		__atomic_store_n(&gate->vcpus[i].run->immediate_exit, 1, __ATOMIC_RELAXED);
-		pthread_kill(gate->vcpus[i].thread, KICK_SIGNAL);
-	}
+	gate_interrupt(gate);
 	while (gate->parked < gate->count)
 		pthread_cond_wait(&gate->changed, &gate->lock);
 	pthread_mutex_unlock(&gate->lock);

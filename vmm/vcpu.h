@@ -31,6 +31,7 @@ struct thaw_vcpu {
 	struct kvm_run *run;
 	int run_size;
 	pthread_t thread;
+	/* Written by the thread alone; to be read atomically. */
 	uint64_t exits[THAW_EXIT_REASONS];
 	uint64_t signals; /* returns from KVM_RUN for a signal */
 	uint64_t guest_ns;
@@ -51,7 +52,7 @@ struct thaw_gate {
 	void (*stopped)(void *opaque, enum thaw_stop_reason reason, const char *message);
 	void *opaque;
 	bool ended;
-	uint64_t first_run_ns; /* CLOCK_MONOTONIC of the first KVM_RUN; 0: not yet */
+	uint64_t first_run_ns; /* CLOCK_MONOTONIC of the first KVM_RUN; 0: not yet; atomic */
 };
 
 void thaw_gate_setup(struct thaw_gate *gate);

@@ -394,6 +394,80 @@ static void test_reset_under_way(void **state)
 	assert_int_equal(read_sectors(1, 512), VIRTIO_BLK_S_OK);
 }
 
+#define LONG_PIECE (3u << 20) /* not a multiple of what the device moves in one go */
+#define LONG_SIZE  (8 * LONG_PIECE)
+
+/* A drive of LONG_SIZE, and a request for all of it, `times` over, into one piece of memory. */
+static uint16_t long_requests(unsigned int times)
+{
+	static const struct virtio_blk_outhdr header = {.sector = 0};
+	static uint8_t piece[LONG_PIECE];
+	gpa_t to = driver_alloc(&driver, LONG_PIECE, 4096);
+	struct driver_buffer buffers[10] = {{.out = &header, .size = 16}, [9] = {.size = 1}};
+	uint16_t head;
+
+	driver_detach(&driver);
+	for (unsigned int i = 0; i < 8; i++) {
+		for (unsigned int at = 0; at < LONG_PIECE; at++)
+			piece[at] = (uint8_t)(at * 7 + at / 4099 + i);
+		assert_int_equal(pwrite(file, piece, LONG_PIECE, (off_t)i * LONG_PIECE),
+				 LONG_PIECE);
+		buffers[i + 1] = (struct driver_buffer){.size = LONG_PIECE, .gpa = to};
+	}
+	attach(true);
+	driver_start(&driver, 0);
+	head = driver_add(&driver, 0, buffers, 1, 9);
+	for (unsigned int i = 1; i < times; i++)
+		driver_publish(&driver, 0, head);
+	driver_kick(&driver, 0);
+	return head;
+}
+
+/* What takes long is done in parts, with turns of the loop between them. */
+static void test_long_request(void **state)
+{
+	uint16_t head, used_head;
+	uint32_t written;
+	unsigned int turns = 0;
+
+	(void)state;
+	head = long_requests(1);
+	for (; !driver_used(&driver, 0, &used_head, &written); turns++)
+		assert_true(driver_turn(&driver, 1000));
+	assert_true(turns >= 4);
+	assert_int_equal(used_head, head);
+	assert_int_equal(written, LONG_SIZE + 1);
+	assert_int_equal(thaw_block_bytes_read(block), LONG_SIZE);
+	const struct vring_desc *last = driver_desc(&driver, 0, 8);
+	const uint8_t *bytes = driver_at(&driver, last->addr);
+	for (unsigned int at = 0; at < LONG_PIECE; at++)
+		assert_int_equal(bytes[at], (uint8_t)(at * 7 + at / 4099 + 7));
+}
+
+/* A driver asked for its whole drive in each entry of the queue, and reset the device: which first
+ * did it all, for as long as it took. */
+static void test_long_requests_reset(void **state)
+{
+	(void)state;
+	long_requests(DRIVER_QUEUE);
+	driver_write(&driver, VIRTIO_MMIO_STATUS, 0);
+	assert_true(thaw_block_bytes_read(block) <= LONG_SIZE / 2 * DRIVER_QUEUE);
+	driver_start(&driver, 0);
+	assert_int_equal(read_sectors(1, 512), VIRTIO_BLK_S_OK);
+}
+
+/* A pause has to wait for what was taken: so not all of it is taken. */
+static void test_long_requests_drain(void **state)
+{
+	(void)state;
+	long_requests(DRIVER_QUEUE);
+	thaw_virtio_mmio_drain(driver.mmio);
+	assert_true(thaw_block_bytes_read(block) < (uint64_t)LONG_SIZE * DRIVER_QUEUE);
+	thaw_virtio_mmio_resume(driver.mmio);
+	while (thaw_block_bytes_read(block) != (uint64_t)LONG_SIZE * DRIVER_QUEUE)
+		assert_true(driver_turn(&driver, 1000));
+}
+
 static void test_snapshot(void **state)
 {
 	struct virtio_blk_outhdr header = {.sector = 5};
@@ -449,6 +523,9 @@ int main(void)
 		TEST(test_broken_requests),
 		TEST(test_scattered_header),
 		TEST(test_reset_under_way),
+		TEST(test_long_request),
+		TEST(test_long_requests_reset),
+		TEST(test_long_requests_drain),
 		TEST(test_snapshot),
 		TEST(test_bad_drives),
 	};

@@ -20,6 +20,13 @@
 #define BLOCK_HEADER     ((uint32_t)sizeof(struct virtio_blk_outhdr))
 /* A driver may take a descriptor twice; so the queue's size bounds nothing by itself. */
 #define BLOCK_REQUESTS_MAX BLOCK_QUEUE_SIZE
+/* Bytes that are moved in one go. A driver may ask for all of a drive in one request and repeat
+ * that in every entry of its queue: we would do nothing else for minutes. Linux asks for 1280 KiB.
+ */
+#define BLOCK_MOVE_MAX (2u << 20)
+/* With so many bytes to be moved for requests under way, no further request is taken: a pause has
+ * to wait for all of them. */
+#define BLOCK_LEFT_MAX ((uint64_t)BLOCK_REQUESTS_MAX * BLOCK_MOVE_MAX)
 /* Sectors in one discard: 1 GiB. */
 #define BLOCK_DISCARD_MAX (1u << 21)
 
@@ -33,6 +40,7 @@ struct thaw_block {
 	struct io_uring ring;
 	struct thaw_source completions; /* the ring itself: readable when there are any */
 	unsigned int under_way;
+	uint64_t left; /* bytes that requests under way have still to move */
 	uint64_t bytes_read, bytes_written;
 };
 
@@ -47,6 +55,8 @@ struct block_request {
 	int mode;            /* of fallocate */
 	unsigned int iov_at; /* iov[iov_at..iov_count) is left */
 	unsigned int iov_count;
+	unsigned int iov_end; /* iov[iov_at..iov_end) is being moved, */
+	uint64_t held;        /* less this many bytes of the last of them */
 	struct iovec iov[];
 };
 
@@ -60,19 +70,50 @@ uint64_t thaw_block_bytes_written(const struct thaw_block *block)
 	return block->bytes_written;
 }
 
+static bool request_moves(const struct block_request *request)
+{
+	return request->type == VIRTIO_BLK_T_IN || request->type == VIRTIO_BLK_T_OUT;
+}
+
+/* Gives the last range of a part its whole length back. */
+static void request_uncut(struct block_request *request)
+{
+	if (request->held)
+		request->iov[request->iov_end - 1].iov_len += request->held;
+	request->held = 0;
+}
+
+/* Chooses the part that is moved next. */
+static void request_part(struct block_request *request)
+{
+	uint64_t room = BLOCK_MOVE_MAX;
+
+	request_uncut(request);
+	request->iov_end = request->iov_at;
+	while (request->iov_end < request->iov_count && room) {
+		struct iovec *iov = &request->iov[request->iov_end++];
+		if (iov->iov_len > room) {
+			request->held = iov->iov_len - room;
+			iov->iov_len = room;
+		}
+		room -= iov->iov_len;
+	}
+}
+
 /* Hands what is to be done next to the ring. There is room: one entry a request. */
 static void request_submit(struct thaw_block *block, struct block_request *request)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&block->ring);
 
+	request_part(request);
 	switch (request->type) {
 	case VIRTIO_BLK_T_IN:
 		io_uring_prep_readv(sqe, block->fd, request->iov + request->iov_at,
-				    request->iov_count - request->iov_at, request->offset);
+				    request->iov_end - request->iov_at, request->offset);
 		break;
 	case VIRTIO_BLK_T_OUT:
 		io_uring_prep_writev(sqe, block->fd, request->iov + request->iov_at,
-				     request->iov_count - request->iov_at, request->offset);
+				     request->iov_end - request->iov_at, request->offset);
 		break;
 	case VIRTIO_BLK_T_FLUSH:
 		io_uring_prep_fsync(sqe, block->fd, IORING_FSYNC_DATASYNC);
@@ -101,6 +142,8 @@ static void block_answer(struct thaw_block *block, uint16_t head, uint8_t *statu
 
 static void request_end(struct thaw_block *block, struct block_request *request, uint8_t result)
 {
+	if (request_moves(request))
+		block->left -= request->left;
 	if (request->type == VIRTIO_BLK_T_IN)
 		block->bytes_read += request->moved;
 	else if (request->type == VIRTIO_BLK_T_OUT)
@@ -114,6 +157,7 @@ static void request_end(struct thaw_block *block, struct block_request *request,
 /* Some of the bytes have been moved: leaves those in `iov` that have not. */
 static void request_advance(struct block_request *request, uint64_t size)
 {
+	request_uncut(request);
 	request->moved += (uint32_t)size;
 	request->offset += size;
 	request->left -= size;
@@ -130,7 +174,7 @@ static void request_advance(struct block_request *request, uint64_t size)
 
 static void request_complete(struct thaw_block *block, struct block_request *request, int result)
 {
-	bool data = request->type == VIRTIO_BLK_T_IN || request->type == VIRTIO_BLK_T_OUT;
+	bool data = request_moves(request);
 
 	if (result == -EAGAIN || result == -EINTR) {
 		request_submit(block, request);
@@ -143,9 +187,12 @@ static void request_complete(struct thaw_block *block, struct block_request *req
 		request_end(block, request,
 			    result == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR);
 	} else {
-		if (data)
+		if (data) {
 			request_advance(request, (uint64_t)result);
-		if (data && request->left)
+			block->left -= (uint64_t)result;
+		}
+		/* After a reset nobody wants the rest. */
+		if (data && request->left && block->virtio->active)
 			request_submit(block, request);
 		else
 			request_end(block, request, VIRTIO_BLK_S_OK);
@@ -225,6 +272,7 @@ static int start_data(struct thaw_block *block, const struct thaw_chain *chain,
 		return VIRTIO_BLK_S_IOERR;
 	request->offset = header->sector * BLOCK_SECTOR;
 	request->left = size;
+	block->left += size;
 	request_submit(block, request);
 	return -EINPROGRESS;
 }
@@ -321,6 +369,11 @@ static int block_take(struct thaw_block *block, struct thaw_error *err)
 	return 1;
 }
 
+static bool block_full(const struct thaw_block *block)
+{
+	return block->under_way == BLOCK_REQUESTS_MAX || block->left >= BLOCK_LEFT_MAX;
+}
+
 static void block_pump(struct thaw_block *block)
 {
 	struct thaw_virtio_device *virtio = block->virtio;
@@ -328,7 +381,7 @@ static void block_pump(struct thaw_block *block)
 	struct thaw_error err;
 
 	/* Where requests are at their limit, the end of one of them brings us here again. */
-	while (virtio->active && block->under_way < BLOCK_REQUESTS_MAX) {
+	while (virtio->active && !block_full(block)) {
 		if (++turns > BLOCK_QUEUE_SIZE) {
 			thaw_virtio_kick_later(virtio, 0);
 			break;
@@ -339,7 +392,7 @@ static void block_pump(struct thaw_block *block)
 		if (rc < 0)
 			thaw_virtio_fail(virtio, "%s", err.message);
 	}
-	bool full = block->under_way == BLOCK_REQUESTS_MAX;
+	bool full = block_full(block);
 	block_submit(block);
 	/* What the page cache had is there already: answered without a turn of the loop. */
 	if (block_reap(block)) {
