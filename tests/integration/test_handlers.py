@@ -13,7 +13,7 @@ import support
 from support import FUNCTION_ERROR, OK, PAYLOAD_MAX, USAGE, UUID
 
 
-class Misbehaviours(support.Case):
+class Served(support.Case):
     behaviours = True
 
     def sequence(self, steps, **more):
@@ -34,6 +34,8 @@ class Misbehaviours(support.Case):
         self.assertIsNone(result.reports()[-1]["status"], result)
         return responses, result
 
+
+class Misbehaviours(Served):
     def test_raises(self):
         responses, result = self.assert_next_is_served([{"do": "raise"}])
         document = responses[0]
@@ -79,13 +81,6 @@ class Misbehaviours(support.Case):
         responses, result = self.assert_next_is_served([{"do": "hang"}], name="hang20")
         self.assertRegex(responses[0]["errorMessage"], "Task timed out after 20.00 seconds")
         self.assertIn("going to hang\n", result.err)
-
-    def test_eats_memory(self):
-        responses, result = self.assert_next_is_served([{"do": "eat"}])
-        self.assertEqual(responses[0]["errorType"], "Runtime.ExitError")
-        self.assertRegex(responses[0]["errorMessage"], "Runtime exited with error: signal: killed$")
-        self.assertGreaterEqual(int(result.reports()[0]["used"]), 127, result)
-        self.assertLessEqual(int(result.reports()[0]["used"]), 128, result)
 
     def test_prints_a_megabyte(self):
         result = self.invoke({"do": "print", "bytes": 1000000})
@@ -155,6 +150,15 @@ class Misbehaviours(support.Case):
         self.assertEqual(result.lines(), ["x", "xx", "xxx"], result)
         result = self.invoke({"do": "write-tmp", "value": "x", "bare": True}, "--count", "2")
         self.assertEqual(result.lines(), ["x", "x"], result)
+
+
+class Memory(Served):
+    def test_eats_memory(self):
+        responses, result = self.assert_next_is_served([{"do": "eat"}])
+        self.assertEqual(responses[0]["errorType"], "Runtime.ExitError")
+        self.assertRegex(responses[0]["errorMessage"], "Runtime exited with error: signal: killed$")
+        self.assertGreaterEqual(int(result.reports()[0]["used"]), 127, result)
+        self.assertLessEqual(int(result.reports()[0]["used"]), 128, result)
 
 
 class BadInits(support.Case):
