@@ -151,6 +151,16 @@ static struct thaw_http_response *check_payload(const struct thaw_http_request *
 	return NULL;
 }
 
+/* All that is the same for every kind of invocation. NULL to go on. */
+static struct thaw_http_response *head_check(struct head *head, struct thaw_service *service)
+{
+	struct thaw_http_response *refusal = thaw_request_refused(&head->request);
+
+	if (!refusal)
+		refusal = check_payload(head->request.call->request);
+	return refusal ? refusal : head_permit(head, service);
+}
+
 /* No body is the event {}. */
 static void plan_payload(struct thaw_invoke_plan *plan, const struct thaw_http_request *http)
 {
@@ -339,11 +349,7 @@ static struct thaw_http_response *invoke(struct thaw_service *service, struct th
 		thaw_validation_add(
 			&head.request.validation, type, "invocationType",
 			"Member must satisfy enum value set: [Event, RequestResponse, DryRun]");
-	struct thaw_http_response *refusal = thaw_request_refused(&head.request);
-	if (!refusal)
-		refusal = check_payload(call->request);
-	if (!refusal)
-		refusal = head_permit(&head, service);
+	struct thaw_http_response *refusal = head_check(&head, service);
 	if (refusal)
 		return refusal;
 	switch (index) {
@@ -368,11 +374,7 @@ void thaw_operation_invoke_async(void *opaque, struct thaw_call *call)
 	struct thaw_service *service = opaque;
 
 	head_read(&head, service, call);
-	struct thaw_http_response *response = thaw_request_refused(&head.request);
-	if (!response)
-		response = check_payload(call->request);
-	if (!response)
-		response = head_permit(&head, service);
+	struct thaw_http_response *response = head_check(&head, service);
 	if (!response)
 		response = enqueue(&head, service);
 	thaw_http_respond(call->request, response);
@@ -384,11 +386,7 @@ void thaw_operation_invoke_with_response_stream(void *opaque, struct thaw_call *
 	struct thaw_service *service = opaque;
 
 	head_read(&head, service, call);
-	struct thaw_http_response *response = thaw_request_refused(&head.request);
-	if (!response)
-		response = check_payload(call->request);
-	if (!response)
-		response = head_permit(&head, service);
+	struct thaw_http_response *response = head_check(&head, service);
 	if (!response)
 		response = submit_stream(&head, service);
 	respond_unless_later(call, response);
