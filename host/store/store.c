@@ -292,6 +292,8 @@ static int store_set_up(struct thaw_store *store, struct thaw_error *err)
 	if (rc == 0)
 		rc = store_run(store,
 			       "PRAGMA synchronous = FULL;"
+			       /* Nothing beside the directory, where a crash would leave it. */
+			       "PRAGMA temp_store = MEMORY;"
 			       "PRAGMA cell_size_check = ON;"
 			       "PRAGMA cache_size = -" STORE_CACHE_KIB,
 			       err);
