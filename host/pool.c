@@ -3,12 +3,11 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <search.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "host/pool_internal.h"
 #include "lib/clock.h"
 #include "lib/error.h"
 
@@ -21,246 +20,6 @@
 #define LOOK_AGAIN_NS   (100 * NS_PER_MS)
 #define LINGER_NS       (2 * NS_PER_MS)
 #define NS_PER_S        1000000000
-
-struct pool_account {
-	char *name;
-	uint32_t use; /* of the concurrency, by functions that have none reserved */
-	uint32_t functions;
-	uint64_t next_turn; /* in the line */
-};
-
-struct pool_function {
-	char *name; /* with the account's in front */
-	struct pool_account *account;
-	int64_t reserved;
-	uint32_t use;
-	uint32_t targets;
-	/* New environments: a bucket that fills in SCALE_UP_NS. */
-	double starts_left;
-	uint64_t starts_at_ns;
-};
-
-struct pool_target {
-	char *key;
-	struct pool_function *function;
-	uint32_t memory_mib;
-	void *data;
-	struct pool_environment *environments; /* the one used last comes first */
-	uint32_t count[THAW_POOL_STATES];
-	uint32_t jobs; /* under way or in line */
-	uint32_t provisioned;
-	uint32_t use; /* of the concurrency: the larger of these two */
-	bool retired;
-	uint64_t retry_ns, retry_after_ns; /* when to try again to keep one ready */
-	struct pool_target *next, **link;
-};
-
-struct pool_environment {
-	struct thaw_pool *pool;
-	struct pool_target *target;
-	enum thaw_pool_state state;
-	uint64_t since_ns;
-	struct thaw_pool_job *job; /* handed over, and not taken yet */
-	bool leave;
-	pthread_cond_t wake;
-	struct pool_environment *next, **link;
-};
-
-struct thaw_pool {
-	const struct thaw_pool_ops *ops;
-	void *context;
-	struct thaw_pool_limits limits;
-	pthread_mutex_t lock;
-	pthread_cond_t changed;     /* fewer jobs or environments: for whoever drains */
-	pthread_cond_t keeper_wake; /* something to start, or a nearer deadline */
-	pthread_t keeper;
-	pthread_attr_t thread_attributes;
-	pthread_condattr_t monotonic;
-	void *accounts, *functions,
-		*keys; /* tsearch(3): by name and key; all begin with the name */
-	struct pool_target *targets;
-	struct thaw_pool_job *line;       /* for room, by turn */
-	uint64_t turn;                    /* of the last that was served */
-	uint64_t memory_mib, leaving_mib; /* the latter of the former */
-	uint32_t environments, jobs;
-	bool stopping, quit;
-	uint64_t keeper_ns; /* when the keeper looks next */
-	struct thaw_pool_counts counts;
-};
-
-/* --- accounts, functions, targets
- * ------------------------------------------------------------------ */
-
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Finds the entry of `size` bytes whose first member is `name`, or makes it, zeroed. */
-static void *tree_get(void **tree, const char *name, size_t size, bool *made)
-{
-	void **found = tfind(&name, tree, by_name);
-
-	*made = false;
-	if (found)
-		return *found;
-	char **entry = calloc(1, size);
-	if (!entry)
-		return NULL;
-	*entry = strdup(name);
-	if (!*entry || !tsearch(entry, tree, by_name)) {
-		free(*entry);
-		free(entry);
-		return NULL;
-	}
-	*made = true;
-	return entry;
-}
-
-static void tree_drop(void **tree, void *entry)
-{
-	tdelete(entry, tree, by_name);
-	free(*(char **)entry);
-	free(entry);
-}
-
-static void function_drop(struct thaw_pool *pool, struct pool_function *function)
-{
-	struct pool_account *account = function->account;
-
-	if (function->targets)
-		return;
-	tree_drop(&pool->functions, function);
-	if (--account->functions == 0)
-		tree_drop(&pool->accounts, account);
-}
-
-static struct pool_function *function_get(struct thaw_pool *pool,
-					  const struct thaw_pool_target *wanted)
-{
-	char *name = NULL;
-	bool made;
-
-	if (asprintf(&name, "%s\n%s", wanted->account, wanted->function) < 0)
-		return NULL;
-	struct pool_function *function = tree_get(&pool->functions, name, sizeof(*function), &made);
-	free(name);
-	if (!function || !made)
-		return function;
-	function->account =
-		tree_get(&pool->accounts, wanted->account, sizeof(*function->account), &made);
-	if (!function->account) {
-		tree_drop(&pool->functions, function);
-		return NULL;
-	}
-	function->account->functions++;
-	function->reserved = -1;
-	function->starts_left = pool->limits.scale_up;
-	function->starts_at_ns = thaw_monotonic_ns();
-	return function;
-}
-
-/* A function's share of the account's concurrency goes when it gets concurrency of its own. */
-static void function_reserve(struct pool_function *function, int64_t reserved)
-{
-	if ((function->reserved < 0) != (reserved < 0))
-		function->account->use += reserved < 0 ? function->use : -function->use;
-	function->reserved = reserved;
-}
-
-static void target_drop(struct thaw_pool *pool, struct pool_target *target)
-{
-	struct pool_function *function = target->function;
-
-	if (target->environments || target->jobs || target->provisioned)
-		return;
-	*target->link = target->next;
-	if (target->next)
-		target->next->link = target->link;
-	pool->ops->release(target->data);
-	/* A retired target has left the tree: another may have its key. */
-	if (!target->retired)
-		tdelete(target, &pool->keys, by_name);
-	free(target->key);
-	free(target);
-	function->targets--;
-	function_drop(pool, function);
-}
-
-static struct pool_target *target_get(struct thaw_pool *pool, const struct thaw_pool_target *wanted)
-{
-	bool made;
-
-	struct pool_function *function = function_get(pool, wanted);
-	if (!function)
-		return NULL;
-	struct pool_target *target = tree_get(&pool->keys, wanted->key, sizeof(*target), &made);
-	if (!target) {
-		function_drop(pool, function);
-		return NULL;
-	}
-	if (made) {
-		target->function = function;
-		target->memory_mib = wanted->memory_mib;
-		target->data = wanted->data;
-		pool->ops->hold(target->data);
-		target->next = pool->targets;
-		target->link = &pool->targets;
-		if (target->next)
-			target->next->link = &target->next;
-		pool->targets = target;
-		function->targets++;
-	}
-	function_reserve(target->function, wanted->reserved);
-	return target;
-}
-
-static struct pool_target *target_find(struct thaw_pool *pool, const char *key)
-{
-	struct pool_target **found = tfind(&key, &pool->keys, by_name);
-
-	return found ? *found : NULL;
-}
-
-/* What the target uses of the concurrency if it has so many jobs and environments kept ready. */
-static uint32_t target_use(uint32_t jobs, uint32_t provisioned)
-{
-	return jobs > provisioned ? jobs : provisioned;
-}
-
-static void target_set_use(struct pool_target *target, uint32_t jobs, uint32_t provisioned)
-{
-	uint32_t use = target_use(jobs, provisioned);
-
-	target->function->use += use - target->use;
-	if (target->function->reserved < 0)
-		target->function->account->use += use - target->use;
-	target->jobs = jobs;
-	target->provisioned = provisioned;
-	target->use = use;
-}
-
-static enum thaw_pool_refusal target_may_use(const struct pool_target *target, uint32_t jobs,
-					     uint32_t provisioned, uint32_t unreserved)
-{
-	const struct pool_function *function = target->function;
-	uint32_t use = target_use(jobs, provisioned);
-
-	if (use <= target->use && function->reserved != 0)
-		return THAW_POOL_ACCEPTED;
-	uint64_t more = use - target->use;
-	if (function->reserved >= 0)
-		return function->use + more <= (uint64_t)function->reserved ? THAW_POOL_ACCEPTED
-									    : THAW_POOL_RESERVED;
-	return function->account->use + more <= unreserved ? THAW_POOL_ACCEPTED
-							   : THAW_POOL_CONCURRENT;
-}
-
-static uint32_t target_alive(const struct pool_target *target)
-{
-	return target->count[THAW_POOL_STARTING] + target->count[THAW_POOL_IDLE] +
-	       target->count[THAW_POOL_BUSY];
-}
 
 /* --- environments
  * ---------------------------------------------------------------------------------- */
@@ -369,7 +128,7 @@ static struct pool_environment *pool_oldest_idle(struct thaw_pool *pool)
 	struct pool_environment *oldest = NULL;
 
 	for (struct pool_target *t = pool->targets; t; t = t->next) {
-		if (target_alive(t) <= t->provisioned)
+		if (pool_target_alive(t) <= t->provisioned)
 			continue;
 		for (struct pool_environment *e = t->environments; e; e = e->next) {
 			if (e->state == THAW_POOL_IDLE &&
@@ -401,7 +160,8 @@ static bool pool_make_room(struct thaw_pool *pool, uint32_t mib)
 /* Room, and the host's own opinion. */
 static bool target_may_start(struct thaw_pool *pool, struct pool_target *target)
 {
-	if (target_alive(target) && pool->ops->overloaded && pool->ops->overloaded(pool->context))
+	if (pool_target_alive(target) && pool->ops->overloaded &&
+	    pool->ops->overloaded(pool->context))
 		return false;
 	return pool_make_room(pool, target->memory_mib);
 }
@@ -423,7 +183,7 @@ static bool function_may_start(struct thaw_pool *pool, struct pool_function *fun
 
 static void job_ends(struct thaw_pool *pool, struct pool_target *target)
 {
-	target_set_use(target, target->jobs - 1, target->provisioned);
+	pool_target_set_use(target, target->jobs - 1, target->provisioned);
 	pool->jobs--;
 	pthread_cond_broadcast(&pool->changed);
 }
@@ -501,7 +261,7 @@ static void environment_end(struct pool_environment *e)
 	pool->environments--;
 	pthread_cond_destroy(&e->wake);
 	free(e);
-	target_drop(pool, target);
+	pool_target_drop(pool, target);
 	pool_serve_line(pool);
 	pthread_cond_signal(&pool->keeper_wake);
 	pthread_cond_broadcast(&pool->changed);
@@ -665,7 +425,7 @@ static uint64_t keeper_line(struct thaw_pool *pool)
 		line_take(pool, place);
 		job_ends(pool, target);
 		pool->counts.refused++;
-		target_drop(pool, target);
+		pool_target_drop(pool, target);
 		enum thaw_pool_refusal refusal =
 			pool->stopping ? THAW_POOL_STOPPING : THAW_POOL_MEMORY;
 		pthread_mutex_unlock(&pool->lock);
@@ -692,7 +452,7 @@ static uint64_t keeper_expire(struct thaw_pool *pool)
 	for (struct pool_target *t = pool->targets; t; t = t->next) {
 		for (struct pool_environment *e = t->environments; e; e = e->next) {
 			if (e->state != THAW_POOL_IDLE ||
-			    (!pool->quit && target_alive(t) <= t->provisioned))
+			    (!pool->quit && pool_target_alive(t) <= t->provisioned))
 				continue;
 			uint64_t end = e->since_ns + pool->limits.idle_ms * NS_PER_MS;
 			if (pool->quit || end <= now) {
@@ -711,7 +471,7 @@ static uint64_t keeper_provision(struct thaw_pool *pool)
 	uint64_t next = NEVER;
 
 	for (struct pool_target *t = pool->targets; t && !pool->stopping; t = t->next) {
-		while (target_alive(t) < t->provisioned && !t->retired) {
+		while (pool_target_alive(t) < t->provisioned && !t->retired) {
 			uint64_t now = thaw_monotonic_ns();
 			if (t->retry_after_ns && t->retry_ns > now) {
 				next = t->retry_ns < next ? t->retry_ns : next;
@@ -820,8 +580,8 @@ void thaw_pool_free(struct thaw_pool *pool)
 	pthread_join(pool->keeper, NULL);
 	pthread_mutex_lock(&pool->lock);
 	while (pool->targets) {
-		target_set_use(pool->targets, 0, 0);
-		target_drop(pool, pool->targets);
+		pool_target_set_use(pool->targets, 0, 0);
+		pool_target_drop(pool, pool->targets);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	pthread_attr_destroy(&pool->thread_attributes);
@@ -860,18 +620,18 @@ enum thaw_pool_refusal thaw_pool_submit(struct thaw_pool *pool,
 	enum thaw_pool_refusal refusal = THAW_POOL_STOPPING;
 
 	pthread_mutex_lock(&pool->lock);
-	struct pool_target *target = pool->stopping ? NULL : target_get(pool, wanted);
+	struct pool_target *target = pool->stopping ? NULL : pool_target_get(pool, wanted);
 	if (target) {
-		refusal = target_may_use(target, target->jobs + 1, target->provisioned,
-					 wanted->unreserved);
+		refusal = pool_target_may_use(target, target->jobs + 1, target->provisioned,
+					      wanted->unreserved);
 		if (refusal == THAW_POOL_ACCEPTED) {
-			target_set_use(target, target->jobs + 1, target->provisioned);
+			pool_target_set_use(target, target->jobs + 1, target->provisioned);
 			pool->jobs++;
 			refusal = pool_place(pool, target, job);
 			if (refusal != THAW_POOL_ACCEPTED)
 				job_ends(pool, target);
 		}
-		target_drop(pool, target);
+		pool_target_drop(pool, target);
 	} else if (!pool->stopping) {
 		refusal = THAW_POOL_FAILED;
 	}
@@ -887,17 +647,18 @@ enum thaw_pool_refusal thaw_pool_provision(struct thaw_pool *pool,
 	enum thaw_pool_refusal refusal = THAW_POOL_STOPPING;
 
 	pthread_mutex_lock(&pool->lock);
-	struct pool_target *target = pool->stopping ? NULL : target_get(pool, wanted);
+	struct pool_target *target = pool->stopping ? NULL : pool_target_get(pool, wanted);
 	if (target) {
 		refusal = count > target->provisioned
-				  ? target_may_use(target, target->jobs, count, wanted->unreserved)
+				  ? pool_target_may_use(target, target->jobs, count,
+							wanted->unreserved)
 				  : THAW_POOL_ACCEPTED;
 		if (refusal == THAW_POOL_ACCEPTED) {
-			target_set_use(target, target->jobs, count);
+			pool_target_set_use(target, target->jobs, count);
 			target->retry_after_ns = 0;
 			pthread_cond_signal(&pool->keeper_wake);
 		}
-		target_drop(pool, target);
+		pool_target_drop(pool, target);
 	} else if (!pool->stopping) {
 		refusal = THAW_POOL_FAILED;
 	}
@@ -910,17 +671,16 @@ void thaw_pool_retire(struct thaw_pool *pool, const char *key)
 	struct pool_environment *next;
 
 	pthread_mutex_lock(&pool->lock);
-	struct pool_target *target = target_find(pool, key);
+	struct pool_target *target = pool_target_find(pool, key);
 	if (target) {
-		tdelete(target, &pool->keys, by_name);
-		target->retired = true;
-		target_set_use(target, target->jobs, 0);
+		pool_target_unkey(pool, target);
+		pool_target_set_use(target, target->jobs, 0);
 		for (struct pool_environment *e = target->environments; e; e = next) {
 			next = e->next;
 			if (e->state == THAW_POOL_IDLE)
 				environment_dismiss(e);
 		}
-		target_drop(pool, target);
+		pool_target_drop(pool, target);
 	}
 	pthread_mutex_unlock(&pool->lock);
 }
@@ -937,7 +697,7 @@ void thaw_pool_count_target(struct thaw_pool *pool, const char *key,
 			    uint32_t environments[THAW_POOL_STATES])
 {
 	pthread_mutex_lock(&pool->lock);
-	struct pool_target *target = target_find(pool, key);
+	struct pool_target *target = pool_target_find(pool, key);
 	for (unsigned int i = 0; i < THAW_POOL_STATES; i++)
 		environments[i] = target ? target->count[i] : 0;
 	pthread_mutex_unlock(&pool->lock);

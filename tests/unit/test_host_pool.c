@@ -21,7 +21,7 @@ struct fake_target {
 	_Atomic int fail_starts, fail_handles, fail_thaws; /* so many of the next */
 	_Atomic int block;                                 /* handle waits while this is set */
 	_Atomic int block_start;                           /* and so does start */
-	int place;                                         /* in the order of starts, the last */
+	_Atomic int place;                                 /* in the order of starts, the last */
 };
 
 static _Atomic int starts;
