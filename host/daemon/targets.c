@@ -96,10 +96,13 @@ void thaw_target_for_pool(struct thaw_target *target, struct thaw_pool_target *o
 		.function = target->function.name,
 		.key = target->key,
 		.memory_mib = thaw_function_guest_mib(&target->function),
-		.reserved = target->reserved,
-		.unreserved = target->unreserved,
 		.data = target,
 	};
+	/* Limits are all that changes of a target: see targets_know. */
+	pthread_mutex_lock(&target->service->targets->lock);
+	out->reserved = target->reserved;
+	out->unreserved = target->unreserved;
+	pthread_mutex_unlock(&target->service->targets->lock);
 }
 
 static int target_try_code(const struct thaw_target *target, int *drive, int *layers,

@@ -4,8 +4,9 @@
  * that its environments are made of. Names are resolved here, and what was resolved is remembered
  * until something changes, so that an invocation reads no database.
  *
- * A target never changes: a change of its version makes a new one, under another key, and the old
- * one's environments go. Targets are counted, and may outlive the function.
+ * A target never changes, but for its limits of concurrency: a change of its version makes a new
+ * one, under another key, and the old one's environments go. Targets are counted, and may outlive
+ * the function.
  */
 #ifndef THAW_HOST_DAEMON_TARGETS_H
 #define THAW_HOST_DAEMON_TARGETS_H
@@ -37,8 +38,8 @@ struct thaw_target {
 	char snapshot[THAW_FUNCTION_NAME_MAX + 1]; /* "": none; its name */
 	char state[16];                            /* of the version */
 	bool log_json;
-	bool traced; /* TracingConfig: Active */
-	int64_t reserved;
+	bool traced;      /* TracingConfig: Active */
+	int64_t reserved; /* this and the next under the lock of all targets */
 	uint32_t unreserved;
 
 	/* Opened when the first environment needs it, under the lock. */
