@@ -266,6 +266,10 @@ static int agent_next(struct thaw_agent *agent, uint64_t deadline,
 						      "the agent did not answer in time");
 			continue;
 		}
+		/* What has not been asked yet is not answered: no need to look. */
+		rc = agent->out_done < agent->out_size ? agent_poll(agent, deadline, err) : 0;
+		if (rc < 0)
+			return rc;
 		ssize_t n = thaw_frame_fill(&agent->reader, agent->fd);
 		if (n == -EAGAIN) {
 			rc = agent_poll(agent, deadline, err);

@@ -67,7 +67,7 @@ static void environment_give(struct pool_environment *e, struct thaw_pool_job *j
 	environment_link(e);
 	e->pool->counts.reused++;
 	e->job = job;
-	pthread_cond_signal(&e->wake);
+	sem_post(&e->wake);
 }
 
 /* An idle one ends. */
@@ -75,7 +75,7 @@ static void environment_dismiss(struct pool_environment *e)
 {
 	e->leave = true;
 	environment_move(e, THAW_POOL_CLOSING);
-	pthread_cond_signal(&e->wake);
+	sem_post(&e->wake);
 }
 
 static struct pool_environment *target_idle(const struct pool_target *target)
@@ -103,10 +103,10 @@ static bool environment_start(struct thaw_pool *pool, struct pool_target *target
 				       .job = job,
 				       .state = THAW_POOL_STARTING,
 				       .since_ns = thaw_monotonic_ns()};
-	pthread_cond_init(&e->wake, &pool->monotonic);
+	sem_init(&e->wake, 0, 0);
 	/* It waits for the lock, which we hold. */
 	if (pthread_create(&thread, &pool->thread_attributes, environment_main, e) != 0) {
-		pthread_cond_destroy(&e->wake);
+		sem_destroy(&e->wake);
 		free(e);
 		return false;
 	}
@@ -259,7 +259,7 @@ static void environment_end(struct pool_environment *e)
 	pool->memory_mib -= target->memory_mib;
 	pool->leaving_mib -= target->memory_mib;
 	pool->environments--;
-	pthread_cond_destroy(&e->wake);
+	sem_destroy(&e->wake);
 	free(e);
 	pool_target_drop(pool, target);
 	pool_serve_line(pool);
@@ -294,15 +294,20 @@ static bool environment_handle(struct pool_environment *e, void *environment)
 	return good;
 }
 
-/* Waits for a job or the end until `end_ns`. */
+/* Waits for a job or the end until `end_ns`. A semaphore is waited for without the lock, which
+ * whoever gives the job still has: a condition would be woken only to wait again. */
 static void environment_wait(struct pool_environment *e, uint64_t end_ns)
 {
 	struct timespec until = {.tv_sec = (time_t)(end_ns / NS_PER_S),
 				 .tv_nsec = (long)(end_ns % NS_PER_S)};
 	int rc = 0;
 
-	while (!e->job && !e->leave && rc == 0)
-		rc = pthread_cond_timedwait(&e->wake, &e->pool->lock, &until);
+	while (!e->job && !e->leave && (rc == 0 || errno == EINTR)) {
+		pthread_mutex_unlock(&e->pool->lock);
+		rc = end_ns == NEVER ? sem_wait(&e->wake)
+				     : sem_clockwait(&e->wake, CLOCK_MONOTONIC, &until);
+		pthread_mutex_lock(&e->pool->lock);
+	}
 }
 
 /* Idle, and with nothing to do for a moment, it stands still. The moment is for those whose next
@@ -317,8 +322,8 @@ static bool environment_rest(struct pool_environment *e, void *environment)
 	pthread_mutex_unlock(&e->pool->lock);
 	bool good = ops->freeze(environment);
 	pthread_mutex_lock(&e->pool->lock);
-	while (good && !e->job && !e->leave)
-		pthread_cond_wait(&e->wake, &e->pool->lock);
+	if (good)
+		environment_wait(e, NEVER);
 	if (!good || e->leave)
 		return good;
 	pthread_mutex_unlock(&e->pool->lock);

@@ -8,6 +8,7 @@
 #define THAW_HOST_POOL_INTERNAL_H
 
 #include <pthread.h>
+#include <semaphore.h>
 
 #include "host/pool.h"
 
@@ -51,7 +52,7 @@ struct pool_environment {
 	uint64_t since_ns;
 	struct thaw_pool_job *job; /* handed over, and not taken yet */
 	bool leave;
-	pthread_cond_t wake;
+	sem_t wake; /* its thread; told of too often rather than not at all */
 	struct pool_environment *next, **link;
 };
 

@@ -45,8 +45,8 @@ int thaw_vmm_adopt(struct thaw_vmm *vmm, int socket, pid_t pid, struct thaw_erro
 bool thaw_vmm_jails(void)
 {
 	/* The last, as it is another user then whom we end. */
-	const uint32_t wanted = 1u << CAP_SYS_ADMIN | 1u << CAP_SETUID | 1u << CAP_SETGID |
-				1u << CAP_KILL;
+	const uint32_t wanted =
+		1u << CAP_SYS_ADMIN | 1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_KILL;
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
@@ -208,32 +208,43 @@ static int vmm_take(struct thaw_vmm *vmm, size_t size, struct thaw_error *err)
 	return 0;
 }
 
+/* The next packet, if there is one. 1: taken; 0: there is none. */
+static int vmm_next(struct thaw_vmm *vmm, struct thaw_error *err)
+{
+	int fds[THAW_FDS_MAX];
+	size_t count;
+
+	ssize_t n = thaw_recv_fds(vmm->socket, vmm->packet, THAW_VMM_PACKET_MAX, fds, &count);
+	/* It has nothing to give us. */
+	for (size_t i = 0; n >= 0 && i < count; i++)
+		close(fds[i]);
+	if (n == -EAGAIN)
+		return 0;
+	if (n == -EMSGSIZE)
+		return thaw_error_set(err, EPROTO, "thaw-vmm sent an oversized message");
+	if (n == 0 || n == -ECONNRESET || n == -EPIPE)
+		return vmm_gone(vmm, err);
+	if (n < 0)
+		return thaw_error_errno(err, (int)-n, "receiving from thaw-vmm");
+	int rc = vmm_take(vmm, (size_t)n, err);
+	return rc < 0 ? rc : 1;
+}
+
+static int vmm_stopped(const struct thaw_vmm *vmm, struct thaw_error *err)
+{
+	return vmm->stopped ? thaw_error_set(err, ECANCELED, "the microVM stopped: %s",
+					     vmm->stop_message)
+			    : 0;
+}
+
 int thaw_vmm_pump(struct thaw_vmm *vmm, struct thaw_error *err)
 {
-	for (;;) {
-		int fds[THAW_FDS_MAX];
-		size_t count;
+	int rc;
 
-		ssize_t n =
-			thaw_recv_fds(vmm->socket, vmm->packet, THAW_VMM_PACKET_MAX, fds, &count);
-		/* It has nothing to give us. */
-		for (size_t i = 0; n >= 0 && i < count; i++)
-			close(fds[i]);
-		if (n == -EAGAIN)
-			break;
-		if (n == -EMSGSIZE)
-			return thaw_error_set(err, EPROTO, "thaw-vmm sent an oversized message");
-		if (n == 0 || n == -ECONNRESET || n == -EPIPE)
-			return vmm_gone(vmm, err);
-		if (n < 0)
-			return thaw_error_errno(err, (int)-n, "receiving from thaw-vmm");
-		int rc = vmm_take(vmm, (size_t)n, err);
-		if (rc < 0)
-			return rc;
-	}
-	if (vmm->stopped)
-		return thaw_error_set(err, ECANCELED, "the microVM stopped: %s", vmm->stop_message);
-	return 0;
+	do
+		rc = vmm_next(vmm, err);
+	while (rc > 0);
+	return rc < 0 ? rc : vmm_stopped(vmm, err);
 }
 
 /* Waits for the socket; -ETIMEDOUT at the deadline. */
@@ -307,13 +318,14 @@ int thaw_vmm_receive(struct thaw_vmm *vmm, uint32_t id, Thaw__Vmm__Reply__BodyCa
 		slot++;
 	if (slot == THAW_VMM_PENDING_MAX)
 		return thaw_error_set(err, EINVAL, "thaw-vmm was not asked that");
-	for (;;) {
-		rc = thaw_vmm_pump(vmm, err);
-		if (vmm->pending[slot].reply || rc < 0)
-			break;
-		rc = vmm_poll(vmm, POLLIN, deadline, err);
-		if (rc < 0)
-			break;
+	/* What was asked just now is not answered yet: it is waited for first. */
+	while (!vmm->pending[slot].reply && rc == 0) {
+		rc = vmm_stopped(vmm, err);
+		if (rc == 0)
+			rc = vmm_poll(vmm, POLLIN, deadline, err);
+		if (rc == 0)
+			rc = vmm_next(vmm, err);
+		rc = rc < 0 ? rc : 0;
 	}
 	Thaw__Vmm__Reply *got = vmm->pending[slot].reply;
 	vmm->pending[slot].reply = NULL;

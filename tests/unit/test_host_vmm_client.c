@@ -215,7 +215,7 @@ static void test_answer_twice(void **state)
 	peer_done(peer, id);
 	peer_done(peer, id);
 	assert_int_equal(wait_done(peer, id, 1000, NULL), 0);
-	assert_int_equal(thaw_vmm_pump(&peer->vmm, NULL), 0);
+	assert_int_equal(thaw_vmm_pump(&peer->vmm, NULL), -EPROTO);
 	id = ping(peer);
 	peer_done(peer, id - 1);
 	assert_int_equal(wait_done(peer, id, 1000, NULL), -EPROTO);
