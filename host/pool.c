@@ -631,6 +631,8 @@ enum thaw_pool_refusal thaw_pool_submit(struct thaw_pool *pool,
 					      wanted->unreserved);
 		if (refusal == THAW_POOL_ACCEPTED) {
 			pool_target_set_use(target, target->jobs + 1, target->provisioned);
+			job->provisioned = target->jobs <= target->provisioned;
+			job->spilled = target->provisioned && !job->provisioned;
 			pool->jobs++;
 			refusal = pool_place(pool, target, job);
 			if (refusal != THAW_POOL_ACCEPTED)

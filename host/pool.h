@@ -72,6 +72,9 @@ struct thaw_pool_target {
 struct thaw_pool_job {
 	uint32_t patience_ms; /* how long it may wait for room */
 	void *data;           /* for the ops */
+	/* Set by submit, where the target has environments kept ready: one of them is for this job;
+	 * or other jobs have them all. */
+	bool provisioned, spilled;
 	/* Called once, in some thread, unless submit refused it: after the invocation, or with
 	 * `refusal` when it was given up in line. The job may be freed in it. */
 	void (*done)(struct thaw_pool_job *job, enum thaw_pool_refusal refusal);
@@ -148,6 +151,19 @@ enum thaw_pool_refusal thaw_pool_provision(struct thaw_pool *pool,
 void thaw_pool_retire(struct thaw_pool *pool, const char *key);
 
 void thaw_pool_count(struct thaw_pool *pool, struct thaw_pool_counts *counts);
+
+/* What is under way, for whoever watches. Jobs in line count too. Called with the pool locked: be
+ * quick, and call nothing of it. Strings are valid in the call; `data` is the target's. */
+struct thaw_pool_watch {
+	void (*target)(void *context, void *data, uint32_t provisioned,
+		       const uint32_t environments[THAW_POOL_STATES]);
+	void (*function)(void *context, const char *account, const char *function, uint32_t jobs);
+	/* Of its functions that have no concurrency of their own. */
+	void (*account)(void *context, const char *account, uint32_t jobs);
+};
+
+/* Everything that the pool knows now: what has neither jobs nor environments may be missing. */
+void thaw_pool_watch(struct thaw_pool *pool, const struct thaw_pool_watch *watch, void *context);
 
 /* Environments of one target by state. */
 void thaw_pool_count_target(struct thaw_pool *pool, const char *key,

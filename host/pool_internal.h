@@ -14,7 +14,8 @@
 
 struct pool_account {
 	char *name;
-	uint32_t use; /* of the concurrency, by functions that have none reserved */
+	uint32_t use;  /* of the concurrency, by functions that have none reserved */
+	uint32_t jobs; /* of these functions */
 	uint32_t functions;
 	uint64_t next_turn; /* in the line */
 };
@@ -24,6 +25,7 @@ struct pool_function {
 	struct pool_account *account;
 	int64_t reserved;
 	uint32_t use;
+	uint32_t jobs;
 	uint32_t targets;
 	/* New environments: a bucket that fills in SCALE_UP_NS. */
 	double starts_left;

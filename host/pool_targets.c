@@ -79,8 +79,10 @@ static struct pool_function *function_get(struct thaw_pool *pool,
 /* A function's share of the account's concurrency goes when it gets concurrency of its own. */
 static void function_reserve(struct pool_function *function, int64_t reserved)
 {
-	if ((function->reserved < 0) != (reserved < 0))
+	if ((function->reserved < 0) != (reserved < 0)) {
 		function->account->use += reserved < 0 ? function->use : -function->use;
+		function->account->jobs += reserved < 0 ? function->jobs : -function->jobs;
+	}
 	function->reserved = reserved;
 }
 
@@ -149,8 +151,11 @@ void pool_target_set_use(struct pool_target *target, uint32_t jobs, uint32_t pro
 	uint32_t use = target_use(jobs, provisioned);
 
 	target->function->use += use - target->use;
-	if (target->function->reserved < 0)
+	target->function->jobs += jobs - target->jobs;
+	if (target->function->reserved < 0) {
 		target->function->account->use += use - target->use;
+		target->function->account->jobs += jobs - target->jobs;
+	}
 	target->jobs = jobs;
 	target->provisioned = provisioned;
 	target->use = use;
@@ -182,4 +187,42 @@ void pool_target_unkey(struct thaw_pool *pool, struct pool_target *target)
 {
 	tdelete(target, &pool->keys, by_name);
 	target->retired = true;
+}
+
+struct watching {
+	const struct thaw_pool_watch *watch;
+	void *context;
+};
+
+static void watch_function(const void *node, VISIT order, void *opaque)
+{
+	const struct pool_function *function = *(void *const *)node;
+	const struct watching *watching = opaque;
+
+	if (order == postorder || order == leaf)
+		watching->watch->function(watching->context, function->account->name,
+					  strchr(function->name, '\n') + 1, function->jobs);
+}
+
+static void watch_account(const void *node, VISIT order, void *opaque)
+{
+	const struct pool_account *account = *(void *const *)node;
+	const struct watching *watching = opaque;
+
+	if (order == postorder || order == leaf)
+		watching->watch->account(watching->context, account->name, account->jobs);
+}
+
+void thaw_pool_watch(struct thaw_pool *pool, const struct thaw_pool_watch *watch, void *context)
+{
+	struct watching watching = {watch, context};
+
+	pthread_mutex_lock(&pool->lock);
+	for (const struct pool_target *t = pool->targets; t; t = t->next) {
+		if (!t->retired)
+			watch->target(context, t->data, t->provisioned, t->count);
+	}
+	twalk_r(pool->functions, watch_function, &watching);
+	twalk_r(pool->accounts, watch_account, &watching);
+	pthread_mutex_unlock(&pool->lock);
 }

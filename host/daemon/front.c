@@ -28,9 +28,8 @@ static struct thaw_http_response *respond_metrics(struct thaw_service *service, 
 	char *text;
 	size_t size;
 
-	if (!response ||
-	    thaw_metrics_render(service->metrics, account, account ? NULL : thaw_top_gauges,
-				service, &text, &size) < 0) {
+	if (!response || thaw_metrics_render(service->metrics, account, thaw_top_gauges, service,
+					     &text, &size) < 0) {
 		thaw_http_response_free(response);
 		return NULL;
 	}

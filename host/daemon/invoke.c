@@ -78,6 +78,7 @@ static void invoke_measure(const struct invoke *invoke, enum thaw_pool_refusal r
 		.function = function->name,
 		.version = function->version,
 		.start = job->start,
+		.spilled = job->job.spilled,
 		.error = job->result.outcome != THAW__AGENT__OUTCOME__OUTCOME_OK,
 		.has_init = job->init_us != 0,
 		.has_restore = job->restore_us != 0,

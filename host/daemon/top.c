@@ -2,6 +2,7 @@
 #include "host/daemon/top.h"
 
 #include "host/daemon/service.h"
+#include "host/daemon/targets.h"
 #include "host/shells.h"
 #include "host/store/events.h"
 #include "host/telemetry/logs.h"
@@ -80,6 +81,37 @@ static void top_traces(struct thaw_traces *traces, struct thaw_gauges *gauges)
 	thaw_gauge(gauges, THAW_GAUGE_TRACES_FAILED, (double)counts.failed, "", "", "");
 }
 
+static void top_target(void *context, void *data, uint32_t provisioned,
+		       const uint32_t environments[THAW_POOL_STATES])
+{
+	const struct thaw_function *function = &((const struct thaw_target *)data)->function;
+	uint32_t busy = environments[THAW_POOL_BUSY];
+	uint32_t ready = environments[THAW_POOL_IDLE] + busy;
+
+	if (!provisioned)
+		return;
+	ready = ready < provisioned ? ready : provisioned;
+	busy = busy < provisioned ? busy : provisioned;
+	thaw_gauge(context, THAW_GAUGE_PROVISIONED_READY, ready, function->account, function->name,
+		   function->version);
+	thaw_gauge(context, THAW_GAUGE_PROVISIONED_BUSY, busy, function->account, function->name,
+		   function->version);
+	thaw_gauge(context, THAW_GAUGE_PROVISIONED_UTILIZED, (double)busy / provisioned,
+		   function->account, function->name, function->version);
+}
+
+static void top_concurrent(void *context, const char *account, const char *function, uint32_t jobs)
+{
+	thaw_gauge(context, THAW_GAUGE_CONCURRENT, jobs, account, function, "");
+}
+
+static void top_unreserved(void *context, const char *account, uint32_t jobs)
+{
+	thaw_gauge(context, THAW_GAUGE_UNRESERVED, jobs, account, "", "");
+}
+
+static const struct thaw_pool_watch top_watch = {top_target, top_concurrent, top_unreserved};
+
 void thaw_top_gauges(void *context, struct thaw_gauges *gauges)
 {
 	struct thaw_service *service = context;
@@ -88,6 +120,7 @@ void thaw_top_gauges(void *context, struct thaw_gauges *gauges)
 	struct thaw_logs_counts logs;
 	struct thaw_pool_counts pool;
 
+	thaw_pool_watch(service->pool, &top_watch, gauges);
 	thaw_pool_count(service->pool, &pool);
 	for (size_t i = 0; i < THAW_POOL_STATES; i++)
 		thaw_gauge(gauges, THAW_GAUGE_ENVIRONMENTS, pool.environments[i], states[i], "",

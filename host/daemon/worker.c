@@ -375,18 +375,18 @@ static void worker_limit(struct worker *worker)
 
 /* --- invocations --- */
 
-static enum thaw_start_type start_type(const struct worker *worker)
+static enum thaw_start_type start_type(const struct worker *worker,
+				       const struct thaw_worker_job *job)
 {
-	if (worker->provisioned)
-		return THAW_START_PROVISIONED;
-	if (worker->used)
-		return THAW_START_WARM;
+	/* Was it there before the job? */
+	if (worker->used || worker->provisioned)
+		return job->job.provisioned ? THAW_START_PROVISIONED : THAW_START_WARM;
 	return worker->environment.restored ? THAW_START_RESTORE : THAW_START_COLD;
 }
 
 static void worker_note_start(const struct worker *worker, struct thaw_worker_job *job)
 {
-	job->start = start_type(worker);
+	job->start = start_type(worker, job);
 	job->first = !worker->used;
 	if (worker->used || worker->provisioned)
 		return;

@@ -310,6 +310,10 @@ class Starts(Case):
         self.assertEqual(status, "READY", data)
         self.assertEqual(json.loads(data)["AvailableProvisionedConcurrentExecutions"], 2)
         self.good(self.daemon.invoke("f:1", {"do": "echo", "value": 1, "bare": True}))
+        _, data = self.daemon.ask("GET", "/metrics")
+        labels = 'account="000000000000",function="f",version="1"'
+        self.assertIn(f"thaw_provisioned_environments{{{labels}}} 2\n", data.decode())
+        self.assertRegex(data.decode(), rf'thaw_invocations_total{{{labels},start_type="provisioned"[^}}]*}} 1\n')
         response, data = self.daemon.ask("DELETE", path)
         self.assertEqual(response.status, 204, data)
 

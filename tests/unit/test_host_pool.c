@@ -518,6 +518,80 @@ static void test_provisioned(void **state)
 	assert_int_equal(fake.started, fake.closed);
 }
 
+/* What was seen of one target, its function and its account. */
+struct seen {
+	const void *data;
+	uint32_t provisioned, busy, function_jobs, account_jobs, functions;
+};
+
+static void see_target(void *context, void *data, uint32_t provisioned,
+		       const uint32_t environments[THAW_POOL_STATES])
+{
+	struct seen *seen = context;
+
+	seen->data = data;
+	seen->provisioned = provisioned;
+	seen->busy = environments[THAW_POOL_BUSY];
+}
+
+static void see_function(void *context, const char *account, const char *function, uint32_t jobs)
+{
+	struct seen *seen = context;
+
+	assert_string_equal(account, "111122223333");
+	assert_string_equal(function, "f");
+	seen->function_jobs = jobs;
+	seen->functions++;
+}
+
+static void see_account(void *context, const char *account, uint32_t jobs)
+{
+	assert_string_equal(account, "111122223333");
+	((struct seen *)context)->account_jobs = jobs;
+}
+
+static struct seen see(struct thaw_pool *pool)
+{
+	static const struct thaw_pool_watch watch = {see_target, see_function, see_account};
+	struct seen seen = {0};
+
+	thaw_pool_watch(pool, &watch, &seen);
+	return seen;
+}
+
+static void test_watch(void **state)
+{
+	struct fake_target fake = {0};
+	struct thaw_pool *pool = pool_make(1000, 20, 1000);
+	struct thaw_pool_target target = target_of("f", &fake);
+	struct fake_job jobs[3] = {JOB(0), JOB(0), JOB(0)};
+
+	(void)state;
+	assert_int_equal(see(pool).functions, 0);
+	assert_int_equal(thaw_pool_provision(pool, &target, 1), THAW_POOL_ACCEPTED);
+	EVENTUALLY(idle_of(pool, "f") == 1);
+	fake.block = 1;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(thaw_pool_submit(pool, &target, &jobs[i].job), THAW_POOL_ACCEPTED);
+	EVENTUALLY(see(pool).busy == 2);
+	assert_ptr_equal(see(pool).data, &fake);
+	assert_int_equal(see(pool).provisioned, 1);
+	assert_int_equal(see(pool).function_jobs, 2);
+	assert_int_equal(see(pool).account_jobs, 2);
+	assert_true(jobs[0].job.provisioned && !jobs[0].job.spilled);
+	assert_true(jobs[1].job.spilled && !jobs[1].job.provisioned);
+	/* With concurrency of its own it has nothing of its account's. */
+	target.reserved = 5;
+	assert_int_equal(thaw_pool_submit(pool, &target, &jobs[2].job), THAW_POOL_ACCEPTED);
+	assert_int_equal(see(pool).function_jobs, 3);
+	assert_int_equal(see(pool).account_jobs, 0);
+	fake.block = 0;
+	for (int i = 0; i < 3; i++)
+		EVENTUALLY(jobs[i].done);
+	assert_int_equal(see(pool).function_jobs, 0);
+	thaw_pool_free(pool);
+}
+
 static void test_retire(void **state)
 {
 	struct fake_target before = {0}, after = {0};
@@ -642,8 +716,8 @@ int main(void)
 		cmocka_unit_test(test_memory),      cmocka_unit_test(test_expiry),
 		cmocka_unit_test(test_starting),    cmocka_unit_test(test_overload),
 		cmocka_unit_test(test_failures),    cmocka_unit_test(test_provisioned),
-		cmocka_unit_test(test_retire),      cmocka_unit_test(test_stop),
-		cmocka_unit_test(test_storm),
+		cmocka_unit_test(test_watch),       cmocka_unit_test(test_retire),
+		cmocka_unit_test(test_stop),        cmocka_unit_test(test_storm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
