@@ -157,6 +157,13 @@ static int target_limits(struct thaw_targets *targets, struct thaw_target *targe
 	return 0;
 }
 
+static enum thaw_platform_level log_level(const char *name)
+{
+	if (name && strcmp(name, "DEBUG") == 0)
+		return THAW_PLATFORM_DEBUG;
+	return name && strcmp(name, "WARN") == 0 ? THAW_PLATFORM_WARN : THAW_PLATFORM_INFO;
+}
+
 static int target_make(struct thaw_targets *targets, const struct thaw_function_item *item,
 		       struct thaw_target **made, struct thaw_error *err)
 {
@@ -180,10 +187,11 @@ static int target_make(struct thaw_targets *targets, const struct thaw_function_
 	snprintf(target->state, sizeof(target->state), "%s", version->state);
 	target_layers(target, version->layer_digests);
 	json_t *config = thaw_json_stored(version->config);
-	const char *format =
-		thaw_config_text(json_object_get(config, "LoggingConfig"), "LogFormat");
+	const json_t *logging = json_object_get(config, "LoggingConfig");
+	const char *format = thaw_config_text(logging, "LogFormat");
 	const char *tracing = thaw_config_text(json_object_get(config, "TracingConfig"), "Mode");
 	target->log_json = format && strcmp(format, "JSON") == 0;
+	target->log_level = log_level(thaw_config_text(logging, "SystemLogLevel"));
 	target->traced = tracing && strcmp(tracing, "Active") == 0;
 	thaw_function_init(&target->function);
 	int rc = thaw_config_function(config, &target->function, err);

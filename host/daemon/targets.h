@@ -21,6 +21,7 @@
 #include "host/pool.h"
 #include "host/snapshot_store.h"
 #include "host/store/store.h"
+#include "host/telemetry/platform_log.h"
 
 struct thaw_error;
 struct thaw_service;
@@ -38,8 +39,9 @@ struct thaw_target {
 	char snapshot[THAW_FUNCTION_NAME_MAX + 1]; /* "": none; its name */
 	char state[16];                            /* of the version */
 	bool log_json;
-	bool traced;      /* TracingConfig: Active */
-	int64_t reserved; /* this and the next under the lock of all targets */
+	enum thaw_platform_level log_level; /* of the platform's records, in JSON */
+	bool traced;                        /* TracingConfig: Active */
+	int64_t reserved;                   /* this and the next under the lock of all targets */
 	uint32_t unreserved;
 
 	/* Opened when the first environment needs it, under the lock. */

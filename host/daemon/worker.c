@@ -92,6 +92,9 @@ static void worker_log(void *context, Thaw__Agent__Log__Source source, const uin
 static void worker_platform(struct worker *worker, const struct thaw_platform_event *event)
 {
 	char line[THAW_PLATFORM_LINE_MAX + 1];
+
+	if (worker->target->log_json && thaw_platform_level(event) < worker->target->log_level)
+		return;
 	size_t size =
 		worker->target->log_json
 			? thaw_platform_json(line, (int64_t)(thaw_realtime_ns() / 1000000), event)

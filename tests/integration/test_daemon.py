@@ -332,13 +332,16 @@ class Failures(Case):
         self.works()
 
     def test_timeout(self):
-        response, data = self.daemon.ask("PUT", FUNCTIONS + "/f/configuration", {"Timeout": 1})
+        response, data = self.daemon.ask("PUT", FUNCTIONS + "/f/configuration", {
+            "Timeout": 1, "LoggingConfig": {"LogFormat": "JSON", "SystemLogLevel": "WARN"}})
         self.assertEqual(response.status, 200, data)
         answer = self.daemon.invoke("f", {"do": "hang"})
         self.assertEqual((answer.status, answer.error), (200, "Unhandled"), answer)
         self.assertEqual(answer.json()["errorType"], "Sandbox.Timedout")
         self.assertIn("Task timed out after 1.00 seconds", answer.json()["errorMessage"])
-        self.assertIn("Status: timeout", answer.log)
+        records = [json.loads(line) for line in answer.log.splitlines() if line.startswith("{")]
+        self.assertEqual({record["type"]: record["record"]["status"] for record in records},
+                         {"platform.runtimeDone": "timeout", "platform.report": "timeout"}, answer.log)
         self.works()
 
     def test_killed_machine(self):
