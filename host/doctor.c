@@ -17,6 +17,7 @@
 
 #include "host/host.h"
 #include "host/kvm_kind.h"
+#include "host/doctor_internal.h"
 #include "host/subprocess.h"
 #include "host/timeouts.h"
 #include "host/vmm_client.h"
@@ -33,11 +34,7 @@ const char *thaw_kvm_label(int software_kvm)
 	return software_kvm ? "software KVM" : "hardware KVM";
 }
 
-static struct thaw_finding *found(struct thaw_doctor *doctor, const char *name,
-				  enum thaw_health health, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
-
-static struct thaw_finding *found(struct thaw_doctor *doctor, const char *name,
+struct thaw_finding *doctor_found(struct thaw_doctor *doctor, const char *name,
 				  enum thaw_health health, const char *format, ...)
 {
 	static struct thaw_finding spare;
@@ -55,7 +52,7 @@ static struct thaw_finding *found(struct thaw_doctor *doctor, const char *name,
 	return finding;
 }
 
-static void advise(struct thaw_finding *finding, const char *advice)
+void doctor_advise(struct thaw_finding *finding, const char *advice)
 {
 	snprintf(finding->advice, sizeof(finding->advice), "%s", advice);
 }
@@ -111,25 +108,27 @@ static void examine_kvm(struct thaw_doctor *doctor, struct thaw_host *host)
 	doctor->kvm_kind = "none";
 	host->kvm = thaw_kvm_open(&err);
 	if (host->kvm < 0) {
-		advise(found(doctor, "kvm", THAW_HEALTH_FAIL, "%s", err.message),
-		       "without it nothing runs here; tests/host/run -- COMMAND runs a command in "
-		       "an emulated host that has it");
+		doctor_advise(
+			doctor_found(doctor, "kvm", THAW_HEALTH_FAIL, "%s", err.message),
+			"without it nothing runs here; tests/host/run -- COMMAND runs a command in "
+			"an emulated host that has it");
 		return;
 	}
 	if (doctor_try(host, &software, &err) < 0) {
-		advise(found(doctor, "kvm", THAW_HEALTH_FAIL, "%s", err.message),
-		       "/dev/kvm is there, but no microVM can be made with it");
+		doctor_advise(doctor_found(doctor, "kvm", THAW_HEALTH_FAIL, "%s", err.message),
+			      "/dev/kvm is there, but no microVM can be made with it");
 		return;
 	}
 	doctor->kvm_kind = thaw_kvm_label(software);
 	struct thaw_finding *finding =
-		found(doctor, "kvm", software ? THAW_HEALTH_WARN : THAW_HEALTH_OK, "%s (module %s)",
-		      doctor->kvm_kind, kvm_module());
+		doctor_found(doctor, "kvm", software ? THAW_HEALTH_WARN : THAW_HEALTH_OK,
+			     "%s (module %s)", doctor->kvm_kind, kvm_module());
 	if (software)
-		advise(finding, "guest kernels are emulated, by a CPU template of their own: boots "
-				"take some "
-				"20 s; programs there must not use AVX, which libraries are told "
-				"(docs/guest-kernel.md)");
+		doctor_advise(finding,
+			      "guest kernels are emulated, by a CPU template of their own: boots "
+			      "take some "
+			      "20 s; programs there must not use AVX, which libraries are told "
+			      "(docs/guest-kernel.md)");
 }
 
 static void examine_parts(struct thaw_doctor *doctor, const struct thaw_host *host)
@@ -138,21 +137,22 @@ static void examine_parts(struct thaw_doctor *doctor, const struct thaw_host *ho
 	cleanup_close int kernel = thaw_paths_open_kernel(&host->paths, NULL, &err);
 
 	if (access(host->paths.vmm, X_OK) < 0)
-		advise(found(doctor, "vmm", THAW_HEALTH_FAIL, "\"%s\": %s", host->paths.vmm,
-			     strerror(errno)),
-		       "build it, or set THAW_VMM");
+		doctor_advise(doctor_found(doctor, "vmm", THAW_HEALTH_FAIL, "\"%s\": %s",
+					   host->paths.vmm, strerror(errno)),
+			      "build it, or set THAW_VMM");
 	else
-		found(doctor, "vmm", THAW_HEALTH_OK, "%s", host->paths.vmm);
+		doctor_found(doctor, "vmm", THAW_HEALTH_OK, "%s", host->paths.vmm);
 	if (kernel < 0)
-		found(doctor, "guest kernel", THAW_HEALTH_FAIL, "%s", err.message);
+		doctor_found(doctor, "guest kernel", THAW_HEALTH_FAIL, "%s", err.message);
 	else
-		found(doctor, "guest kernel", THAW_HEALTH_OK, "%s/guest/vmlinux", host->paths.lib);
+		doctor_found(doctor, "guest kernel", THAW_HEALTH_OK, "%s/guest/vmlinux",
+			     host->paths.lib);
 	/* The error lists what is there: a name that cannot be a runtime asks for the list. */
 	thaw_paths_check_runtime(&host->paths, "?", &err);
 	const char *known = strstr(err.message, "(known: ");
 	bool none = !known || strstr(known, "none:");
-	found(doctor, "runtimes", none ? THAW_HEALTH_FAIL : THAW_HEALTH_OK, "%.*s",
-	      known ? (int)strcspn(known + 8, ")") : 4, known ? known + 8 : "none");
+	doctor_found(doctor, "runtimes", none ? THAW_HEALTH_FAIL : THAW_HEALTH_OK, "%.*s",
+		     known ? (int)strcspn(known + 8, ")") : 4, known ? known + 8 : "none");
 }
 
 static void examine_uring(struct thaw_doctor *doctor)
@@ -162,11 +162,12 @@ static void examine_uring(struct thaw_doctor *doctor)
 	memset(&parameters, 0, sizeof(parameters));
 	cleanup_close int fd = (int)syscall(SYS_io_uring_setup, 4, &parameters);
 	if (fd >= 0)
-		found(doctor, "io_uring", THAW_HEALTH_OK, "available");
+		doctor_found(doctor, "io_uring", THAW_HEALTH_OK, "available");
 	else
-		advise(found(doctor, "io_uring", THAW_HEALTH_FAIL, "%s", strerror(errno)),
-		       "set kernel.io_uring_disabled=0 (sysctl), or run outside a container that "
-		       "filters it: drives and the restore modes uring and uffd need it");
+		doctor_advise(
+			doctor_found(doctor, "io_uring", THAW_HEALTH_FAIL, "%s", strerror(errno)),
+			"set kernel.io_uring_disabled=0 (sysctl), or run outside a container that "
+			"filters it: drives and the restore modes uring and uffd need it");
 }
 
 static void examine_userfaultfd(struct thaw_doctor *doctor)
@@ -174,12 +175,12 @@ static void examine_userfaultfd(struct thaw_doctor *doctor)
 	cleanup_close int fd = thaw_userfaultfd_open(NULL);
 
 	if (fd >= 0)
-		found(doctor, "userfaultfd", THAW_HEALTH_OK, "/dev/userfaultfd");
+		doctor_found(doctor, "userfaultfd", THAW_HEALTH_OK, "/dev/userfaultfd");
 	else
-		advise(found(doctor, "userfaultfd", THAW_HEALTH_WARN, "/dev/userfaultfd: %s",
-			     strerror(-fd)),
-		       "the restore mode uffd and the recording of working sets need it "
-		       "(Linux 6.1, CONFIG_USERFAULTFD); the other modes do not");
+		doctor_advise(doctor_found(doctor, "userfaultfd", THAW_HEALTH_WARN,
+					   "/dev/userfaultfd: %s", strerror(-fd)),
+			      "the restore mode uffd and the recording of working sets need it "
+			      "(Linux 6.1, CONFIG_USERFAULTFD); the other modes do not");
 }
 
 static void examine_cgroup(struct thaw_doctor *doctor)
@@ -187,14 +188,15 @@ static void examine_cgroup(struct thaw_doctor *doctor)
 	struct statfs st;
 
 	if (statfs("/sys/fs/cgroup", &st) == 0 && st.f_type == CGROUP2_MAGIC)
-		found(doctor, "cgroup v2", THAW_HEALTH_OK, "/sys/fs/cgroup");
+		doctor_found(doctor, "cgroup v2", THAW_HEALTH_OK, "/sys/fs/cgroup");
 	else if (statfs("/sys/fs/cgroup/unified", &st) == 0 && st.f_type == CGROUP2_MAGIC)
-		advise(found(doctor, "cgroup v2", THAW_HEALTH_WARN,
-			     "hybrid: version 2 is at /sys/fs/cgroup/unified"),
-		       "boot with systemd.unified_cgroup_hierarchy=1 to limit microVMs by cgroup");
+		doctor_advise(
+			doctor_found(doctor, "cgroup v2", THAW_HEALTH_WARN,
+				     "hybrid: version 2 is at /sys/fs/cgroup/unified"),
+			"boot with systemd.unified_cgroup_hierarchy=1 to limit microVMs by cgroup");
 	else
-		advise(found(doctor, "cgroup v2", THAW_HEALTH_WARN, "not mounted"),
-		       "mount -t cgroup2 none /sys/fs/cgroup");
+		doctor_advise(doctor_found(doctor, "cgroup v2", THAW_HEALTH_WARN, "not mounted"),
+			      "mount -t cgroup2 none /sys/fs/cgroup");
 }
 
 static void examine_tun(struct thaw_doctor *doctor)
@@ -202,10 +204,11 @@ static void examine_tun(struct thaw_doctor *doctor)
 	cleanup_close int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
 	if (fd >= 0)
-		found(doctor, "tun", THAW_HEALTH_OK, "/dev/net/tun");
+		doctor_found(doctor, "tun", THAW_HEALTH_OK, "/dev/net/tun");
 	else
-		advise(found(doctor, "tun", THAW_HEALTH_WARN, "/dev/net/tun: %s", strerror(errno)),
-		       "modprobe tun: only functions that use the network will need it");
+		doctor_advise(doctor_found(doctor, "tun", THAW_HEALTH_WARN, "/dev/net/tun: %s",
+					   strerror(errno)),
+			      "modprobe tun: only functions that use the network will need it");
 }
 
 static void examine_programs(struct thaw_doctor *doctor)
@@ -224,12 +227,13 @@ static void examine_programs(struct thaw_doctor *doctor)
 
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
 		if (thaw_subprocess_find(wanted[i].program, path, sizeof(path)) == 0) {
-			found(doctor, wanted[i].program, THAW_HEALTH_OK, "%.200s", path);
+			doctor_found(doctor, wanted[i].program, THAW_HEALTH_OK, "%.200s", path);
 			continue;
 		}
 		snprintf(advice, sizeof(advice), "apt-get install %s: %s", wanted[i].package,
 			 wanted[i].why);
-		advise(found(doctor, wanted[i].program, wanted[i].health, "missing"), advice);
+		doctor_advise(doctor_found(doctor, wanted[i].program, wanted[i].health, "missing"),
+			      advice);
 	}
 }
 
@@ -256,20 +260,20 @@ static void examine_memory(struct thaw_doctor *doctor)
 	unsigned long long pages = meminfo("HugePages_Total");
 	char text[128] = "unknown";
 
-	struct thaw_finding *finding = found(
+	struct thaw_finding *finding = doctor_found(
 		doctor, "memory", free_now < (512u << 10) ? THAW_HEALTH_WARN : THAW_HEALTH_OK,
 		"%llu MiB available of %llu, %d CPUs", free_now >> 10, total >> 10, get_nprocs());
 	if (free_now < (512u << 10))
-		advise(finding, "a microVM takes 192 MiB at least while it is made");
+		doctor_advise(finding, "a microVM takes 192 MiB at least while it is made");
 	cleanup_close int fd =
 		open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
 	if (n > 0)
 		text[n] = 0;
 	char *chosen = strchr(text, '[');
-	found(doctor, "huge pages", THAW_HEALTH_OK, "transparent: %.*s, reserved: %llu",
-	      (int)(chosen ? strcspn(chosen + 1, "]") : strlen(text)), chosen ? chosen + 1 : text,
-	      pages);
+	doctor_found(doctor, "huge pages", THAW_HEALTH_OK, "transparent: %.*s, reserved: %llu",
+		     (int)(chosen ? strcspn(chosen + 1, "]") : strlen(text)),
+		     chosen ? chosen + 1 : text, pages);
 }
 
 /* doctor_try has started a thaw-vmm as any is started: what could fail of the jail has failed
@@ -277,12 +281,13 @@ static void examine_memory(struct thaw_doctor *doctor)
 static void examine_jail(struct thaw_doctor *doctor)
 {
 	if (thaw_vmm_jails())
-		found(doctor, "jail", THAW_HEALTH_OK,
-		      "namespaces, an empty root and a user of its own for each microVM");
+		doctor_found(doctor, "jail", THAW_HEALTH_OK,
+			     "namespaces, an empty root and a user of its own for each microVM");
 	else
-		advise(found(doctor, "jail", THAW_HEALTH_WARN,
-			     "microVMs run as this user, behind the filter of system calls alone"),
-		       "run as root (CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_KILL)");
+		doctor_advise(doctor_found(doctor, "jail", THAW_HEALTH_WARN,
+					   "microVMs run as this user, behind the filter of system "
+					   "calls alone"),
+			      "run as root (CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_KILL)");
 }
 
 void thaw_doctor_examine(struct thaw_doctor *doctor, const char *state)
@@ -294,13 +299,14 @@ void thaw_doctor_examine(struct thaw_doctor *doctor, const char *state)
 	memset(doctor, 0, sizeof(*doctor));
 	doctor->kvm_kind = "none";
 	if (uname(&name) == 0)
-		found(doctor, "system", THAW_HEALTH_OK, "%s %s, %s", name.sysname, name.release,
-		      name.machine);
+		doctor_found(doctor, "system", THAW_HEALTH_OK, "%s %s, %s", name.sysname,
+			     name.release, name.machine);
 	if (thaw_host_open(&host, state, &err) < 0)
-		advise(found(doctor, "state directory", THAW_HEALTH_FAIL, "%s", err.message),
-		       "choose another with --state DIR, or run as root");
+		doctor_advise(doctor_found(doctor, "state directory", THAW_HEALTH_FAIL, "%s",
+					   err.message),
+			      "choose another with --state DIR, or run as root");
 	else
-		found(doctor, "state directory", THAW_HEALTH_OK, "%.200s", host.state.path);
+		doctor_found(doctor, "state directory", THAW_HEALTH_OK, "%.200s", host.state.path);
 	examine_kvm(doctor, &host);
 	examine_parts(doctor, &host);
 	examine_jail(doctor);
@@ -310,5 +316,6 @@ void thaw_doctor_examine(struct thaw_doctor *doctor, const char *state)
 	examine_tun(doctor);
 	examine_programs(doctor);
 	examine_memory(doctor);
+	doctor_examine_hardening(doctor, "");
 	thaw_host_close(&host);
 }

@@ -16,7 +16,7 @@ struct thaw_finding {
 	char advice[256]; /* what to do; "" when nothing */
 };
 
-#define THAW_FINDINGS_MAX 20
+#define THAW_FINDINGS_MAX 32
 
 /* The kind of KVM: "hardware", "software", "emulated host", or "none". */
 struct thaw_doctor {
