@@ -23,15 +23,40 @@ struct thaw_shells;
 
 #define THAW_REQUEST_ID_TEXT 37 /* a UUID and a 0 */
 
+/* What may be done at once, and how quickly that grows again; a size of 0: without limit. */
+struct thaw_rate {
+	uint64_t size;
+	uint64_t per_second;
+};
+
+struct thaw_rate_limit {
+	struct thaw_rate bytes;
+	struct thaw_rate operations; /* frames, or requests of a drive */
+};
+
+/* A guest's network: what is behind its only network device. Which addresses it has is the same
+ * for all (host/network/guest.h). */
+struct thaw_network {
+	int tap; /* of the host: IFF_TAP | IFF_NO_PI, non-blocking; only one microVM may have it */
+	struct thaw_rate_limit to_guest, from_guest;
+	/* Cold only: IPv4 addresses for /etc/resolv.conf; a snapshot's clones keep them. */
+	const char *const *nameservers;
+	size_t nameserver_count; /* at most THAW_NAMESERVERS_MAX */
+};
+
+#define THAW_NAMESERVERS_MAX 3
+
 /* What a microVM is made of. */
 struct thaw_machine {
-	int kernel;    /* cold only */
-	int initramfs; /* cold only */
-	int root;      /* erofs images: pmem drives, in this order */
-	int code;      /* at /var/task */
-	int layers;    /* at /opt; -1: the function has none */
-	int tmp;       /* the writable drive behind /tmp */
-	int serial;    /* where the console goes; -1: no console */
+	int kernel;                         /* cold only */
+	int initramfs;                      /* cold only */
+	int root;                           /* erofs images: pmem drives, in this order */
+	int code;                           /* at /var/task */
+	int layers;                         /* at /opt; -1: the function has none */
+	int tmp;                            /* the writable drive behind /tmp */
+	int serial;                         /* where the console goes; -1: no console */
+	const struct thaw_network *network; /* borrowed until it has started; NULL: none */
+	struct thaw_rate_limit tmp_limit;   /* of the drive behind /tmp */
 	Thaw__Vmm__CpuTemplate cpu_template;
 	bool snap_start;          /* cold: the runtime is to wait in restore/next after init */
 	bool provisioned;         /* cold: what the function is told of its initialisation */

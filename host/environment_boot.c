@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "host/environment_internal.h"
+#include "host/network/guest.h"
 #include "host/timeouts.h"
 #include "lib/clock.h"
 #include "lib/error.h"
@@ -148,6 +149,33 @@ static void environment_fill_mounts(const struct thaw_machine *machine, struct m
 	configure->n_mounts = count;
 }
 
+/* The guest's addresses, as its agent is told of them. */
+struct network_texts {
+	Thaw__Agent__Network network;
+	uint8_t gateway_mac[THAW_GUEST_MAC_SIZE];
+	char *nameservers[THAW_NAMESERVERS_MAX];
+};
+
+static void environment_fill_network(const struct thaw_network *network,
+				     struct network_texts *texts, Thaw__Agent__Configure *configure)
+{
+	static const uint8_t gateway_mac[] = THAW_GUEST_GATEWAY_MAC;
+	Thaw__Agent__Network *out = &texts->network;
+
+	thaw__agent__network__init(out);
+	memcpy(texts->gateway_mac, gateway_mac, sizeof(gateway_mac));
+	out->address = (char *)THAW_GUEST_ADDRESS;
+	out->prefix_length = THAW_GUEST_PREFIX;
+	out->gateway = (char *)THAW_GUEST_GATEWAY;
+	out->gateway_mac.data = texts->gateway_mac;
+	out->gateway_mac.len = sizeof(texts->gateway_mac);
+	out->mtu = THAW_GUEST_MTU;
+	for (size_t i = 0; i < network->nameserver_count && i < THAW_NAMESERVERS_MAX; i++)
+		texts->nameservers[out->n_nameservers++] = (char *)network->nameservers[i];
+	out->nameservers = texts->nameservers;
+	configure->network = out;
+}
+
 static int environment_configure(struct thaw_environment *environment,
 				 const struct thaw_machine *machine, struct thaw_error *err)
 {
@@ -160,6 +188,7 @@ static int environment_configure(struct thaw_environment *environment,
 	cleanup_free Thaw__Agent__Variable **variables = calloc(count + 1, sizeof(*variables));
 	struct function_texts texts;
 	struct mount_texts mounts;
+	struct network_texts network;
 	uint8_t entropy[ENVIRONMENT_ENTROPY];
 	uint32_t seq;
 
@@ -176,6 +205,8 @@ static int environment_configure(struct thaw_environment *environment,
 	configure.tmp = &tmp;
 	environment_fill_function(environment, machine, &texts, &function, variables, storage);
 	configure.function = &function;
+	if (machine->network)
+		environment_fill_network(machine->network, &network, &configure);
 	configure.entropy.data = entropy;
 	configure.entropy.len = sizeof(entropy);
 	configure.wall_clock_ns = thaw_realtime_ns();

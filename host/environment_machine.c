@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The microVM of an environment: made from nothing, or from one in waiting. */
+#include <string.h>
 #include <sys/stat.h>
 
 #include "host/environment_internal.h"
 #include "host/host.h"
 #include "host/kvm_kind.h"
+#include "host/network/guest.h"
 #include "host/shells.h"
 #include "host/timeouts.h"
 #include "lib/error.h"
@@ -43,6 +45,11 @@ struct thaw_shell_shape thaw_shell_shape(const struct thaw_function *function,
 	};
 }
 
+struct limit {
+	Thaw__Vmm__RateLimit limit;
+	Thaw__Vmm__TokenBucket bytes, operations;
+};
+
 /* What a microVM is made of, in the messages for thaw-vmm: its body, and its devices. */
 struct creation {
 	Thaw__Vmm__Request request;
@@ -50,6 +57,9 @@ struct creation {
 	struct attachments fds;
 	Thaw__Vmm__Drive drives[MACHINE_DRIVES];
 	Thaw__Vmm__Drive *list[MACHINE_DRIVES];
+	Thaw__Vmm__Network network;
+	uint8_t mac[THAW_GUEST_MAC_SIZE];
+	struct limit tmp, to_guest, from_guest;
 };
 
 static void creation_init(struct creation *c)
@@ -59,6 +69,37 @@ static void creation_init(struct creation *c)
 	c->fds.count = 0;
 	c->request.body_case = THAW__VMM__REQUEST__BODY_CREATE;
 	c->request.create = &c->create;
+}
+
+static Thaw__Vmm__TokenBucket *limit_bucket(Thaw__Vmm__TokenBucket *bucket,
+					    const struct thaw_rate *rate)
+{
+	thaw__vmm__token_bucket__init(bucket);
+	bucket->size = rate->size;
+	bucket->per_second = rate->per_second;
+	return rate->size ? bucket : NULL;
+}
+
+static Thaw__Vmm__RateLimit *limit_fill(struct limit *limit, const struct thaw_rate_limit *from)
+{
+	thaw__vmm__rate_limit__init(&limit->limit);
+	limit->limit.bytes = limit_bucket(&limit->bytes, &from->bytes);
+	limit->limit.operations = limit_bucket(&limit->operations, &from->operations);
+	return limit->limit.bytes || limit->limit.operations ? &limit->limit : NULL;
+}
+
+static void creation_add_network(struct creation *c, const struct thaw_network *network)
+{
+	static const uint8_t mac[] = THAW_GUEST_MAC;
+
+	thaw__vmm__network__init(&c->network);
+	memcpy(c->mac, mac, sizeof(c->mac));
+	c->network.tap_fd = environment_attach(&c->fds, network->tap);
+	c->network.mac.data = c->mac;
+	c->network.mac.len = sizeof(c->mac);
+	c->network.to_guest = limit_fill(&c->to_guest, &network->to_guest);
+	c->network.from_guest = limit_fill(&c->from_guest, &network->from_guest);
+	c->create.network = &c->network;
 }
 
 static void creation_add_devices(struct creation *c, const struct thaw_machine *machine)
@@ -78,10 +119,14 @@ static void creation_add_devices(struct creation *c, const struct thaw_machine *
 		drive->kind =
 			writable ? THAW__VMM__DRIVE__KIND__BLOCK : THAW__VMM__DRIVE__KIND__PMEM;
 		drive->writable = writable;
+		if (writable)
+			drive->limit = limit_fill(&c->tmp, &machine->tmp_limit);
 		drive->fd = environment_attach(&c->fds, sources[i]);
 		c->list[c->create.n_drives++] = drive;
 	}
 	c->create.drives = c->list;
+	if (machine->network)
+		creation_add_network(c, machine->network);
 }
 
 static void creation_add_body(struct creation *c, const struct thaw_host *host,

@@ -85,21 +85,21 @@ char *thaw_manifest_format(const struct thaw_manifest *m)
 	char *text = NULL;
 
 	json_t *root = json_pack(
-		"{s:i, s:s, s:s, s:s, s:o, s:I, s:b, s:{s:s, s:s}, s:{s:s, s:s}, s:{s:s}, s:{s:s}, "
-		"s:{s:s}, s:{s:s}, "
+		"{s:i, s:s, s:s, s:s, s:o, s:I, s:b, s:b, s:{s:s, s:s}, s:{s:s, s:s}, s:{s:s}, "
+		"s:{s:s}, s:{s:s}, s:{s:s}, "
 		"s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:I, s:o}",
 		"format", THAW_MANIFEST_FORMAT, "name", m->name, "created", m->created, "thaw",
 		m->thaw, "function", format_function(&m->function), "cpu_template",
-		(json_int_t)m->cpu_template, "software_kvm", (int)m->software_kvm, "code", "sha256",
-		m->code_digest, "drive_sha256", m->code_drive_digest, "layers", "sha256",
-		m->layers_digest, "drive_sha256", m->layers_drive_digest, "tmp", "drive_sha256",
-		m->tmp_drive_digest, "root", "sha256", m->root_digest, "kernel", "sha256",
-		m->kernel_digest, "initramfs", "sha256", m->initramfs_digest, "files", "state",
-		(json_int_t)m->state_size, "index", (json_int_t)m->index_size, "frames",
-		(json_int_t)m->frames_size, "tmp", (json_int_t)m->tmp_size, "memory", "pages",
-		(json_int_t)m->pages, "zero_pages", (json_int_t)m->zero_pages, "frames",
-		(json_int_t)m->frames, "init_us", (json_int_t)m->init_us, "phases",
-		format_phases(&m->phases));
+		(json_int_t)m->cpu_template, "software_kvm", (int)m->software_kvm, "network",
+		(int)m->network, "code", "sha256", m->code_digest, "drive_sha256",
+		m->code_drive_digest, "layers", "sha256", m->layers_digest, "drive_sha256",
+		m->layers_drive_digest, "tmp", "drive_sha256", m->tmp_drive_digest, "root",
+		"sha256", m->root_digest, "kernel", "sha256", m->kernel_digest, "initramfs",
+		"sha256", m->initramfs_digest, "files", "state", (json_int_t)m->state_size, "index",
+		(json_int_t)m->index_size, "frames", (json_int_t)m->frames_size, "tmp",
+		(json_int_t)m->tmp_size, "memory", "pages", (json_int_t)m->pages, "zero_pages",
+		(json_int_t)m->zero_pages, "frames", (json_int_t)m->frames, "init_us",
+		(json_int_t)m->init_us, "phases", format_phases(&m->phases));
 	if (root && manifest_checksum(root, checksum) == 0 &&
 	    json_object_set_new(root, "sha256", json_string(checksum)) == 0) {
 		char *dump = json_dumps(root, JSON_INDENT(2));
@@ -181,7 +181,7 @@ static int parse_root(json_t *root, struct thaw_manifest *m, struct thaw_error *
 	json_t *function, *phases;
 	json_error_t fault;
 	char wanted[THAW_DIGEST_TEXT];
-	int software;
+	int software, network = 0; /* manifests of before there were networks say nothing */
 
 	if (json_unpack_ex(root, &fault, 0, "{s:I}", "format", &format) < 0)
 		return thaw_error_set(err, EBADMSG, "%s", fault.text);
@@ -191,17 +191,17 @@ static int parse_root(json_t *root, struct thaw_manifest *m, struct thaw_error *
 				      (long long)format, THAW_MANIFEST_FORMAT);
 	if (json_unpack_ex(
 		    root, &fault, 0,
-		    "{s:s, s:s, s:s, s:o, s:I, s:b, s:{s:s, s:s}, s:{s:s, s:s}, s:{s:s}, s:{s:s}, "
-		    "s:{s:s}, s:{s:s}, "
+		    "{s:s, s:s, s:s, s:o, s:I, s:b, s?b, s:{s:s, s:s}, s:{s:s, s:s}, s:{s:s}, "
+		    "s:{s:s}, s:{s:s}, s:{s:s}, "
 		    "s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:I, s:o, s:s}",
 		    "name", &name, "created", &created, "thaw", &thaw, "function", &function,
-		    "cpu_template", &cpu_template, "software_kvm", &software, "code", "sha256",
-		    &code, "drive_sha256", &code_drive, "layers", "sha256", &layers, "drive_sha256",
-		    &layers_drive, "tmp", "drive_sha256", &tmp_drive, "root", "sha256", &image,
-		    "kernel", "sha256", &kernel, "initramfs", "sha256", &initramfs, "files",
-		    "state", &state, "index", &index, "frames", &frames, "tmp", &tmp, "memory",
-		    "pages", &pages, "zero_pages", &zero, "frames", &count, "init_us", &init,
-		    "phases", &phases, "sha256", &checksum) < 0)
+		    "cpu_template", &cpu_template, "software_kvm", &software, "network", &network,
+		    "code", "sha256", &code, "drive_sha256", &code_drive, "layers", "sha256",
+		    &layers, "drive_sha256", &layers_drive, "tmp", "drive_sha256", &tmp_drive,
+		    "root", "sha256", &image, "kernel", "sha256", &kernel, "initramfs", "sha256",
+		    &initramfs, "files", "state", &state, "index", &index, "frames", &frames, "tmp",
+		    &tmp, "memory", "pages", &pages, "zero_pages", &zero, "frames", &count,
+		    "init_us", &init, "phases", &phases, "sha256", &checksum) < 0)
 		return thaw_error_set(err, EBADMSG, "%s", fault.text);
 	if (manifest_checksum(root, wanted) < 0)
 		return thaw_error_errno(err, ENOMEM, "its checksum");
@@ -229,6 +229,7 @@ static int parse_root(json_t *root, struct thaw_manifest *m, struct thaw_error *
 	strcpy(m->initramfs_digest, initramfs);
 	m->cpu_template = (uint32_t)cpu_template;
 	m->software_kvm = software;
+	m->network = network;
 	m->state_size = (uint64_t)state;
 	m->index_size = (uint64_t)index;
 	m->frames_size = (uint64_t)frames;

@@ -22,6 +22,7 @@ struct thaw_manifest {
 	struct thaw_function function;
 	uint32_t cpu_template; /* thaw.vmm.CpuTemplate */
 	bool software_kvm;
+	bool network; /* the guest has a network device: its clones must be given one */
 	char code_digest[THAW_DIGEST_TEXT];       /* of the code */
 	char code_drive_digest[THAW_DIGEST_TEXT]; /* of the file code.erofs */
 	/* Of the layers and of the file layers.erofs; both "" when the function has none. */

@@ -70,6 +70,7 @@ static int create_boot(struct create *c, bool *function_failed, struct thaw_erro
 	struct thaw_environment *environment = &c->environment;
 
 	c->cold.machine.serial = c->plan->serial;
+	c->cold.machine.network = c->plan->network;
 	c->cold.machine.cpu_template = c->plan->cpu_template;
 	c->cold.machine.snap_start = true;
 	c->cold.machine.init_timeout_ms =
@@ -168,6 +169,7 @@ static int create_manifest(struct create *c, struct thaw_error *err)
 	snprintf(m->thaw, sizeof(m->thaw), "%s", THAW_VERSION);
 	m->cpu_template = (uint32_t)c->environment.cpu_template;
 	m->software_kvm = c->environment.software_kvm;
+	m->network = c->plan->network != NULL;
 	m->init_us = c->environment.start_duration_us;
 	m->phases = c->environment.phases;
 	strcpy(m->code_digest, c->cold.code_digest);
@@ -322,13 +324,16 @@ int thaw_snapshot_create(const struct thaw_host *host, const struct thaw_snapsho
 }
 
 int thaw_snapshot_record_again(const struct thaw_host *host, struct thaw_snapshot *snapshot,
-			       const uint8_t *event, size_t event_size, struct thaw_error *err)
+			       const struct thaw_network *network, const uint8_t *event,
+			       size_t event_size, struct thaw_error *err)
 {
 	struct thaw_machine machine = THAW_MACHINE_NONE;
 	struct thaw_workdir work = THAW_WORKDIR_NONE;
 	cleanup_close int fd = -1, tmp = -1, root = -1;
 
-	int rc = thaw_snapshot_open_image(snapshot, host, NULL, err);
+	int rc = thaw_snapshot_check_network(snapshot, network, err);
+	if (rc == 0)
+		rc = thaw_snapshot_open_image(snapshot, host, NULL, err);
 	if (rc == 0)
 		rc = thaw_snapshot_open_root(snapshot, host, &root, err);
 	if (rc == 0)
@@ -341,6 +346,7 @@ int thaw_snapshot_record_again(const struct thaw_host *host, struct thaw_snapsho
 	machine.code = snapshot->code;
 	machine.layers = snapshot->layers;
 	machine.tmp = tmp;
+	machine.network = network;
 	machine.cpu_template = snapshot->manifest.cpu_template;
 	fd = openat(work.fd, "working_set", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)

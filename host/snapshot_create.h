@@ -17,9 +17,10 @@ struct thaw_snapshot_plan {
 	bool no_image; /* leave the raw image to the first restore */
 	const struct thaw_function *function;
 	struct thaw_cold_code code;
-	const char *kernel;       /* NULL: Thaw's own */
-	int serial;               /* -1: none */
-	uint32_t init_timeout_ms; /* 0: 120 s */
+	const char *kernel;                 /* NULL: Thaw's own */
+	int serial;                         /* -1: none */
+	const struct thaw_network *network; /* for the machine, and for what records; NULL: none */
+	uint32_t init_timeout_ms;           /* 0: 120 s */
 	Thaw__Vmm__CpuTemplate cpu_template;
 	const uint8_t *event; /* JSON, or NULL: no working set is recorded */
 	size_t event_size;
@@ -44,6 +45,7 @@ int thaw_snapshot_record(const struct thaw_host *host, const struct thaw_machine
 
 /* As record, for a snapshot in the store: its working_set is replaced. */
 int thaw_snapshot_record_again(const struct thaw_host *host, struct thaw_snapshot *snapshot,
-			       const uint8_t *event, size_t event_size, struct thaw_error *err);
+			       const struct thaw_network *network, const uint8_t *event,
+			       size_t event_size, struct thaw_error *err);
 
 #endif

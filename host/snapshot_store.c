@@ -374,6 +374,17 @@ int thaw_snapshot_check_current(const struct thaw_snapshot *snapshot, const stru
 	return rc;
 }
 
+int thaw_snapshot_check_network(const struct thaw_snapshot *snapshot,
+				const struct thaw_network *network, struct thaw_error *err)
+{
+	if (snapshot->manifest.network == (network != NULL))
+		return 0;
+	return thaw_error_set(
+		err, ESTALE,
+		network ? "its guest has no network device to give a network to"
+			: "its guest has a network device: it must be given a network");
+}
+
 int thaw_snapshot_inspect(const struct thaw_snapshot *snapshot, const struct thaw_host *host,
 			  bool verify, Thaw__Vmm__Reply **shape, struct thaw_error *err)
 {

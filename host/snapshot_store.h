@@ -57,6 +57,10 @@ int thaw_snapshot_open_root(const struct thaw_snapshot *snapshot, const struct t
 int thaw_snapshot_check_current(const struct thaw_snapshot *snapshot, const struct thaw_host *host,
 				struct thaw_error *err);
 
+/* Whether `network` (NULL: none) is there just when its guest has a network device. -ESTALE. */
+int thaw_snapshot_check_network(const struct thaw_snapshot *snapshot,
+				const struct thaw_network *network, struct thaw_error *err);
+
 /* Asks thaw-vmm what the files say; `verify` reads every frame. The caller frees *shape with
  * thaw__vmm__reply__free_unpacked. */
 int thaw_snapshot_inspect(const struct thaw_snapshot *snapshot, const struct thaw_host *host,

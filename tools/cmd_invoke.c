@@ -10,6 +10,7 @@
 #include "lib/fd.h"
 #include "tools/invocation.h"
 #include "tools/restore.h"
+#include "tools/tap.h"
 
 #define PARALLEL_MAX 256
 #define COUNT_MAX    1000000
@@ -32,6 +33,8 @@ static const char help[] =
 	"                       uring  read from it with io_uring, O_DIRECT when not cached\n"
 	"                       uffd   on demand from it, the working set first\n"
 	"                       eager  decompressed from the frames\n"
+	"  --network TAP      the clone's frames go through tap TAP of the host: for snapshots\n"
+	"                     made with a network device; one clone at a time\n"
 	"  --record           record the working set anew with this event, then "
 	"invoke\n" TOOL_OPTIONS_HELP "\n"
 	"Examples:\n"
@@ -114,7 +117,7 @@ static int crowd_run(struct crowd *crowd, int64_t parallel)
 
 /* What the options say. */
 struct invoke {
-	const char *name, *event;
+	const char *name, *event, *tap;
 	int64_t count, parallel;
 	bool keep, record;
 	struct thaw_restore_options restore;
@@ -128,7 +131,8 @@ static int invoke_record(struct restore *restore, const uint8_t *event, size_t s
 		thaw_error_set(&err, ENODEV, "--record needs /dev/userfaultfd (see thaw doctor)");
 		return tool_fail(TOOL_HOST, &err);
 	}
-	if (thaw_snapshot_record_again(restore->host, &restore->snapshot, event, size, &err) < 0)
+	if (thaw_snapshot_record_again(restore->host, &restore->snapshot, restore->network, event,
+				       size, &err) < 0)
 		return tool_fail(TOOL_FAILED, &err);
 	return TOOL_OK;
 }
@@ -136,12 +140,18 @@ static int invoke_record(struct restore *restore, const uint8_t *event, size_t s
 static int invoke(struct tool *tool, struct invoke *invoke, const struct thaw_host *host)
 {
 	cleanup_free uint8_t *event = NULL;
+	cleanup_close int tap = -1;
+	struct thaw_network network;
 	struct restore restore;
 	size_t size = 0;
 
-	int code = restore_open(&restore, host, invoke->name);
+	int code = tap_open(invoke->tap, &tap);
 	if (code != TOOL_OK)
 		return code;
+	code = restore_open(&restore, host, invoke->name);
+	if (code != TOOL_OK)
+		return code;
+	restore.network = tap_network(&network, tap);
 	code = tool_event(invoke->event, &restore.snapshot, &event, &size);
 	if (code == TOOL_OK)
 		code = restore_prepare(&restore, &invoke->restore);
@@ -165,13 +175,11 @@ static int invoke(struct tool *tool, struct invoke *invoke, const struct thaw_ho
 
 int cmd_invoke(struct tool *tool, int argc, char **argv)
 {
-	static const struct option list[] = {{"event", required_argument, NULL, 'e'},
-					     {"count", required_argument, NULL, 'n'},
-					     {"parallel", required_argument, NULL, 'p'},
-					     {"keep", no_argument, NULL, 'k'},
-					     {"mode", required_argument, NULL, 'm'},
-					     {"record", no_argument, NULL, 'r'},
-					     TOOL_OPTIONS};
+	static const struct option list[] = {
+		{"event", required_argument, NULL, 'e'},    {"count", required_argument, NULL, 'n'},
+		{"parallel", required_argument, NULL, 'p'}, {"keep", no_argument, NULL, 'k'},
+		{"mode", required_argument, NULL, 'm'},     {"record", no_argument, NULL, 'r'},
+		{"network", required_argument, NULL, 't'},  TOOL_OPTIONS};
 	struct invoke wanted = {.count = 1, .parallel = 1};
 	struct thaw_host host = THAW_HOST_NONE;
 	struct thaw_error err = {0};
@@ -189,6 +197,8 @@ int cmd_invoke(struct tool *tool, int argc, char **argv)
 			good = tool_number("--parallel", optarg, 1, PARALLEL_MAX, &wanted.parallel);
 		else if (option == 'k')
 			wanted.keep = true;
+		else if (option == 't')
+			wanted.tap = optarg;
 		else if (option == 'r')
 			wanted.record = true;
 		else if (option == 'm' && !restore_mode_parse(optarg, &wanted.restore.mode))
@@ -202,6 +212,9 @@ int cmd_invoke(struct tool *tool, int argc, char **argv)
 			"invoke: the name of one snapshot is wanted (see thaw invoke --help)");
 	if (wanted.keep && wanted.parallel > 1)
 		return tool_usage("invoke: --keep is one clone: it does not go with --parallel");
+	if (wanted.tap && wanted.parallel > 1)
+		return tool_usage("invoke: --network is one tap, for one clone at a time: it does "
+				  "not go with --parallel");
 	wanted.name = argv[optind];
 	if (thaw_host_open(&host, tool->state, &err) < 0 || thaw_host_open_devices(&host, &err) < 0)
 		code = tool_fail(TOOL_HOST, &err);

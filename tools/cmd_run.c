@@ -8,6 +8,7 @@
 #include "lib/fd.h"
 #include "tools/function_options.h"
 #include "tools/invocation.h"
+#include "tools/tap.h"
 
 static const char help[] =
 	"Usage: thaw run --runtime NAME --code DIR|ZIP --handler NAME [--event FILE|-] [OPTIONS]\n"
@@ -31,15 +32,20 @@ static int run(struct tool *tool, const struct function_options *options, struct
 	const struct thaw_cold_code code_paths = function_options_code(options);
 	struct thaw_cold cold = THAW_COLD_NONE;
 	struct thaw_environment environment;
+	struct thaw_network network;
 	struct thaw_error err = {0};
-	int code;
+	cleanup_close int tap = -1;
 
+	int code = tap_open(options->tap, &tap);
+	if (code != TOOL_OK)
+		return code;
 	if (thaw_paths_check_runtime(&host->paths, options->function.runtime, &err) < 0)
 		return tool_fail(TOOL_USAGE, &err);
 	if (thaw_cold_open(&cold, host, &options->function, &code_paths, options->kernel, &err) < 0)
 		return tool_fail(TOOL_HOST, &err);
 	cold.machine.serial = options->console ? STDERR_FILENO : -1;
 	cold.machine.cpu_template = options->cpu_template;
+	cold.machine.network = tap_network(&network, tap);
 	thaw_environment_init(&environment, host, &options->function);
 	environment.log = tool_log;
 	environment.log_context = stderr;

@@ -11,6 +11,7 @@
 #include "lib/fd.h"
 #include "tools/function_options.h"
 #include "tools/invocation.h"
+#include "tools/tap.h"
 
 static const char help[] =
 	"Usage: thaw snapshot create --runtime NAME --code DIR|ZIP --handler NAME -o NAME "
@@ -37,9 +38,15 @@ static int create(struct tool *tool, const struct function_options *options,
 {
 	struct thaw_manifest manifest;
 	struct thaw_error err = {0};
+	struct thaw_network network;
+	cleanup_close int tap = -1;
 	bool function_failed;
 	char a[32], b[32];
 
+	int code = tap_open(options->tap, &tap);
+	if (code != TOOL_OK)
+		return code;
+	plan->network = tap_network(&network, tap);
 	if (thaw_paths_check_runtime(&host->paths, options->function.runtime, &err) < 0)
 		return tool_fail(TOOL_USAGE, &err);
 	if (thaw_snapshot_create(host, plan, &manifest, &function_failed, &err) < 0) {

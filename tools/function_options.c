@@ -134,6 +134,9 @@ int function_options_take(struct function_options *options, int option, const ch
 	case FUNCTION_KERNEL:
 		options->kernel = value;
 		break;
+	case FUNCTION_NETWORK:
+		options->tap = value;
+		break;
 	case FUNCTION_CONSOLE:
 		options->console = true;
 		break;

@@ -17,6 +17,7 @@ struct function_options {
 	size_t layer_count;
 	const char *event;  /* a path; NULL: none */
 	const char *kernel; /* NULL: Thaw's own */
+	const char *tap;    /* a tap's name; NULL: no network */
 	bool console;
 	Thaw__Vmm__CpuTemplate cpu_template;
 };
@@ -36,6 +37,7 @@ enum {
 	FUNCTION_KERNEL,
 	FUNCTION_CONSOLE,
 	FUNCTION_CPU_TEMPLATE,
+	FUNCTION_NETWORK,
 };
 
 #define FUNCTION_OPTIONS                                                                           \
@@ -52,6 +54,7 @@ enum {
 		{"vcpus", required_argument, NULL, FUNCTION_VCPUS},                                \
 		{"kernel", required_argument, NULL, FUNCTION_KERNEL},                              \
 		{"console", no_argument, NULL, FUNCTION_CONSOLE},                                  \
+		{"network", required_argument, NULL, FUNCTION_NETWORK},                            \
 	{                                                                                          \
 		"cpu-template", required_argument, NULL, FUNCTION_CPU_TEMPLATE                     \
 	}
@@ -69,6 +72,7 @@ enum {
 	"  --vcpus N          1 to 6 (default: one for every 1769 MB)\n"                           \
 	"  --kernel FILE      another guest kernel (vmlinux or bzImage)\n"                         \
 	"  --cpu-template T   auto, host or software-kvm (default auto)\n"                         \
+	"  --network TAP      a network device, whose frames go through tap TAP of the host\n"     \
 	"  --console          the guest's console on standard error\n"
 
 /* The code and the layers among them; borrows. */

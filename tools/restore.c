@@ -75,6 +75,10 @@ int restore_prepare(struct restore *restore, struct thaw_restore_options *option
 {
 	struct thaw_error err = {0};
 
+	if (thaw_snapshot_check_network(&restore->snapshot, restore->network, &err) < 0) {
+		thaw_error_wrap(&err, "snapshot \"%s\"", restore->snapshot.manifest.name);
+		return tool_fail(TOOL_USAGE, &err);
+	}
 	if (options->mode == THAW__VMM__RESTORE_MODE__RESTORE_MODE_UFFD &&
 	    restore->host->userfaultfd < 0) {
 		thaw_error_set(&err, ENODEV,
@@ -107,6 +111,7 @@ int restore_clone(const struct restore *restore, const struct thaw_restore_optio
 	machine.code = snapshot->code;
 	machine.layers = snapshot->layers;
 	machine.tmp = *tmp;
+	machine.network = restore->network;
 	machine.cpu_template = snapshot->manifest.cpu_template;
 	thaw_environment_init(environment, restore->host, &snapshot->manifest.function);
 	environment->log = tool_log;

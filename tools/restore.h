@@ -10,6 +10,7 @@
 
 struct restore {
 	const struct thaw_host *host;
+	const struct thaw_network *network; /* of one clone at a time; set after opening, or NULL */
 	struct thaw_snapshot snapshot;
 	int root;
 };
