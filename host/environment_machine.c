@@ -7,6 +7,7 @@
 #include "host/host.h"
 #include "host/kvm_kind.h"
 #include "host/network/guest.h"
+#include "host/private_copies.h"
 #include "host/shells.h"
 #include "host/timeouts.h"
 #include "lib/error.h"
@@ -173,6 +174,25 @@ int thaw_shell_make(const struct thaw_host *host, const struct thaw_shell_shape 
 	return 0;
 }
 
+/* The machine with drives that no other account maps. */
+static int environment_own_drives(const struct thaw_environment *environment,
+				  struct thaw_machine *machine, int copies[MACHINE_DRIVES],
+				  struct thaw_error *err)
+{
+	int *const mapped[] = {&machine->root, &machine->code, &machine->layers};
+	int rc = 0;
+
+	for (size_t i = 0; i < sizeof(mapped) / sizeof(mapped[0]) && rc == 0; i++) {
+		if (*mapped[i] < 0)
+			continue;
+		rc = thaw_private_copies_get(environment->host->copies,
+					     environment->function->account, *mapped[i], &copies[i],
+					     err);
+		*mapped[i] = copies[i];
+	}
+	return rc;
+}
+
 static int environment_send_create(struct thaw_environment *environment,
 				   const struct thaw_machine *machine, uint32_t *id,
 				   struct thaw_error *err)
@@ -214,9 +234,17 @@ static int environment_created(struct thaw_environment *environment, uint32_t id
 int environment_create(struct thaw_environment *environment, const struct thaw_machine *machine,
 		       struct thaw_error *err)
 {
+	int copies[MACHINE_DRIVES] = {-1, -1, -1, -1};
+	struct thaw_machine own = *machine;
 	uint32_t id;
+	int rc = 0;
 
-	int rc = environment_send_create(environment, machine, &id, err);
+	if (environment->host->copies)
+		rc = environment_own_drives(environment, &own, copies, err);
+	if (rc == 0)
+		rc = environment_send_create(environment, &own, &id, err);
+	for (size_t i = 0; i < MACHINE_DRIVES; i++)
+		thaw_cleanup_close(&copies[i]);
 	return rc < 0 ? rc : environment_created(environment, id, err);
 }
 

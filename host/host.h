@@ -6,11 +6,16 @@
 #include "host/paths.h"
 #include "host/state.h"
 
+struct thaw_private_copies;
+
 struct thaw_host {
 	struct thaw_paths paths;
 	struct thaw_state state;
 	int kvm;
 	int userfaultfd; /* -1 where there is none */
+	/* Where accounts share no drive (host/private_copies.h): whoever set it frees it. NULL:
+	 * they do. */
+	struct thaw_private_copies *copies;
 };
 
 #define THAW_HOST_NONE                                                                             \

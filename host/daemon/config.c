@@ -39,6 +39,7 @@ static const struct option options[] = {
 	MEMBER("scale-up", U32, scale_up, 1, 100000),
 	MEMBER("starting", U32, starting, 1, 100000),
 	MEMBER("shells", U32, shells, 0, 1000),
+	MEMBER("share-drives", FLAG, share_drives, 0, 0),
 	MEMBER("memory", U64, memory_mib, 192, 1u << 30),
 	MEMBER("cpu-limit", FLAG, cpu_limit, 0, 0),
 	MEMBER("idle", U32, idle_s, 1, 86400),
@@ -69,6 +70,8 @@ const char thaw_config_help[] =
 	"  --scale-up N            new environments of a function in ten seconds (default 1000)\n"
 	"  --starting N            environments that start at the same time (default two a CPU)\n"
 	"  --shells N              microVMs made ahead, in waiting, at most (default 8)\n"
+	"  --share-drives=no       accounts share no pages of runtimes: more memory, and\n"
+	"                          nobody's reads can be timed (security.md)\n"
 	"  --memory MB             of the host for environments (default three quarters of it)\n"
 	"  --cpu-limit=no          no limit of CPU time in proportion to memory\n"
 	"  --idle S                an environment that is idle for so long goes (default 300)\n"
@@ -96,6 +99,7 @@ static void config_defaults(struct thaw_config *config)
 		.region = "us-east-1",
 		.concurrency = 1000,
 		.scale_up = 1000,
+		.share_drives = true,
 		.cpu_limit = true,
 		.shells = 8,
 		.idle_s = 300,

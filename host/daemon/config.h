@@ -27,6 +27,7 @@ struct thaw_config {
 	uint32_t starting;     /* environments starting at a time; 0: two for each CPU */
 	uint32_t shells;       /* microVMs in waiting, at most */
 	uint64_t memory_mib;   /* for environments; 0: three quarters of the host's */
+	bool share_drives;     /* accounts map one file of a runtime, and of code that is alike */
 	bool cpu_limit;        /* CPU time in proportion to memory */
 	uint32_t idle_s;       /* an environment that is idle for so long goes */
 	uint32_t drain_s;      /* SIGTERM: what is under way may take so long */

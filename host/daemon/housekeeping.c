@@ -8,7 +8,9 @@
 #include <time.h>
 
 #include "host/daemon/service.h"
+#include "host/private_copies.h"
 #include "host/telemetry/logs.h"
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/log.h"
 
@@ -29,6 +31,8 @@ static void sweep(struct thaw_service *service)
 
 	if (thaw_logs_sweep(service->logs, time(NULL), &swept, &err) < 0)
 		thaw_log(THAW_LOG_WARN, "old logs: %s", err.message);
+	if (service->host.copies)
+		thaw_private_copies_expire(service->host.copies, thaw_monotonic_ns());
 }
 
 static void *housekeeping_thread(void *opaque)

@@ -20,6 +20,7 @@
 #include "host/daemon/worker.h"
 #include "host/daemon/works.h"
 #include "host/operations/operation.h"
+#include "host/private_copies.h"
 #include "host/shells.h"
 #include "host/store/accounts.h"
 #include "host/telemetry/logs.h"
@@ -181,6 +182,8 @@ static int start_parts(struct thaw_service *service, struct thaw_error *err)
 	START(targets, thaw_targets_new(service, err));
 	if (rc == 0)
 		start_cgroups(service);
+	if (!service->config->share_drives)
+		START(host.copies, thaw_private_copies_new(&service->host.state, err));
 	if (service->config->shells)
 		START(shells, thaw_shells_new(&service->host, service->config->shells, err));
 	if (rc == 0)
@@ -244,6 +247,7 @@ bool thaw_service_stop(struct thaw_service *service)
 	if (service->pool)
 		thaw_pool_free(service->pool);
 	thaw_shells_free(service->shells);
+	thaw_private_copies_free(service->host.copies);
 	thaw_cgroups_close(service->cgroups);
 	thaw_targets_free(service->targets);
 	thaw_operations_router_clear(&service->router);

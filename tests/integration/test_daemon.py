@@ -320,7 +320,7 @@ class Starts(Case):
 
 class Failures(Case):
     # A runtime that starts anew has the function's share of a CPU: here that takes long.
-    options = ("--retry-scale", "0.01", "--cpu-limit=no")
+    options = ("--retry-scale", "0.01", "--cpu-limit=no", "--share-drives=no")
 
     def works(self):
         self.assertEqual(self.good(self.daemon.invoke("f:1", {"do": "echo", "value": 7, "bare": True})), 7)
@@ -343,6 +343,19 @@ class Failures(Case):
         self.assertEqual({record["type"]: record["record"]["status"] for record in records},
                          {"platform.runtimeDone": "timeout", "platform.report": "timeout"}, answer.log)
         self.works()
+
+    def test_own_drives(self):
+        """--share-drives=no: what is mapped is a copy without a name, one for all of the account's."""
+        self.works()
+        files = set()
+        for pid in self.daemon.environments():
+            with open(f"/proc/{pid}/maps", encoding="ascii") as file:
+                lines = [line.split(maxsplit=5) for line in file]
+            files |= {tuple(words[3:]) for words in lines if len(words) == 6 and words[1] == "r--s"}
+        self.assertTrue(files)
+        for _, _, path in files:
+            self.assertNotIn(".erofs", path)
+            self.assertRegex(path, r" \(deleted\)\s*$")
 
     def test_killed_machine(self):
         """thaw-vmm dies under an event: its caller is told, and the next one served."""
