@@ -16,7 +16,9 @@
 /* Linux fills the whole receive queue with buffers of 4 KiB, two descriptors each, when the driver
  * comes up: 128 KiB of guest memory here, written by the guest, saved and restored. */
 #define VSOCK_QUEUE_SIZE 64u
-#define VSOCK_HEADER     ((uint32_t)sizeof(struct virtio_vsock_hdr))
+/* What a guest may hold of packets that were taken, before it is told. */
+#define VSOCK_UNTOLD_BYTES 32768u
+#define VSOCK_HEADER       ((uint32_t)sizeof(struct virtio_vsock_hdr))
 
 static int descriptor_nonblocking(int fd, struct thaw_error *err)
 {
@@ -227,7 +229,8 @@ void thaw_vsock_pump(struct thaw_vsock *vsock)
 		thaw_virtio_fail(virtio, "%s", err.message);
 		return;
 	}
-	thaw_virtio_signal(virtio, VSOCK_QUEUE_RX);
+	if (thaw_virtio_signal(virtio, VSOCK_QUEUE_RX))
+		vsock->tx_untold = vsock->tx_untold_bytes = 0;
 	if (vsock->tx_held && vsock->replies_count <= VSOCK_REPLIES_MAX / 2) {
 		vsock->tx_held = false;
 		thaw_virtio_kick_later(virtio, VSOCK_QUEUE_TX);
@@ -306,8 +309,11 @@ static void vsock_tx(struct thaw_vsock *vsock)
 				break;
 			continue;
 		}
-		if (rc > 0)
+		if (rc > 0) {
+			vsock->tx_untold++;
+			vsock->tx_untold_bytes += (uint32_t)chain.readable_size;
 			rc = vsock_receive(vsock, &chain, &err);
+		}
 		if (rc == 0)
 			rc = thaw_virtqueue_give(queue, chain.head, 0, &err);
 		if (rc < 0) {
@@ -316,7 +322,11 @@ static void vsock_tx(struct thaw_vsock *vsock)
 		}
 	}
 	thaw_vsock_pump(vsock);
-	thaw_virtio_signal(virtio, VSOCK_QUEUE_TX);
+	/* All that a driver does with a packet that was taken is to free it. It need not be woken
+	 * for that: it finds out with the next packet it is given. */
+	if ((vsock->tx_untold >= queue->size / 4 || vsock->tx_untold_bytes >= VSOCK_UNTOLD_BYTES) &&
+	    thaw_virtio_signal(virtio, VSOCK_QUEUE_TX))
+		vsock->tx_untold = vsock->tx_untold_bytes = 0;
 }
 
 /* Tells the driver that all its connections are gone (5.10.6.7), and waits until it has heard:

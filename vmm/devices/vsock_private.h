@@ -106,6 +106,8 @@ struct thaw_vsock {
 	struct virtio_vsock_hdr replies[VSOCK_REPLIES_MAX]; /* a ring */
 	unsigned int replies_start, replies_count;
 	bool tx_held; /* packets of the guest wait for room in `replies` */
+	/* Packets that were taken, and their bytes, since the guest was last told that any were. */
+	uint32_t tx_untold, tx_untold_bytes;
 
 	/* A restored guest must have heard that old connections are gone before it hears of new
 	 * ones: its reset would take them along. */

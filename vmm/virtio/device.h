@@ -72,8 +72,9 @@ struct thaw_virtio_device {
 	bool active;       /* DRIVER_OK, and not failed */
 };
 
-/* Tells the driver that buffers were used in queue `index`, unless it asked not to be told. */
-void thaw_virtio_signal(struct thaw_virtio_device *virtio, unsigned int index);
+/* Tells the driver that buffers were used in queue `index`, unless it asked not to be told. Whether
+ * it was: it then looks at all of its queues (4.2.2: one interrupt is for all of them). */
+bool thaw_virtio_signal(struct thaw_virtio_device *virtio, unsigned int index);
 /* A kick for devices that answer a request as soon as they see it: takes chains, has each answered
  * (`written`: bytes put into its writable part; negative: the driver broke the rules), gives them
  * back and signals. Bounded by the queue's size, the rest later. */

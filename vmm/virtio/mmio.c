@@ -55,10 +55,12 @@ static void mmio_interrupt(struct thaw_virtio_mmio *mmio, uint32_t cause)
 	event_raise(mmio->irq_fd);
 }
 
-void thaw_virtio_signal(struct thaw_virtio_device *virtio, unsigned int index)
+bool thaw_virtio_signal(struct thaw_virtio_device *virtio, unsigned int index)
 {
-	if (virtio->active && thaw_virtqueue_wants_signal(&virtio->queue[index]))
-		mmio_interrupt(mmio_of(virtio), VIRTIO_MMIO_INT_VRING);
+	if (!virtio->active || !thaw_virtqueue_wants_signal(&virtio->queue[index]))
+		return false;
+	mmio_interrupt(mmio_of(virtio), VIRTIO_MMIO_INT_VRING);
+	return true;
 }
 
 void thaw_virtio_kick_later(struct thaw_virtio_device *virtio, unsigned int index)
