@@ -45,8 +45,8 @@ int thaw_vmm_adopt(struct thaw_vmm *vmm, int socket, pid_t pid, struct thaw_erro
 bool thaw_vmm_jails(void)
 {
 	/* The last, as it is another user then whom we end. */
-	const uint32_t wanted = 1u << CAP_SYS_ADMIN | 1u << CAP_SETUID | 1u << CAP_SETGID |
-				1u << CAP_KILL;
+	const uint32_t wanted =
+		1u << CAP_SYS_ADMIN | 1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_KILL;
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
@@ -208,7 +208,8 @@ static int vmm_take(struct thaw_vmm *vmm, size_t size, struct thaw_error *err)
 	return 0;
 }
 
-int thaw_vmm_pump(struct thaw_vmm *vmm, struct thaw_error *err)
+/* Takes in all that has arrived. */
+static int vmm_take_all(struct thaw_vmm *vmm, struct thaw_error *err)
 {
 	for (;;) {
 		int fds[THAW_FDS_MAX];
@@ -220,7 +221,7 @@ int thaw_vmm_pump(struct thaw_vmm *vmm, struct thaw_error *err)
 		for (size_t i = 0; n >= 0 && i < count; i++)
 			close(fds[i]);
 		if (n == -EAGAIN)
-			break;
+			return 0;
 		if (n == -EMSGSIZE)
 			return thaw_error_set(err, EPROTO, "thaw-vmm sent an oversized message");
 		if (n == 0 || n == -ECONNRESET || n == -EPIPE)
@@ -231,9 +232,18 @@ int thaw_vmm_pump(struct thaw_vmm *vmm, struct thaw_error *err)
 		if (rc < 0)
 			return rc;
 	}
-	if (vmm->stopped)
+}
+
+int thaw_vmm_pump(struct thaw_vmm *vmm, struct thaw_error *err)
+{
+	if (vmm->broken)
+		return thaw_error_set(err, EPROTO, "thaw-vmm has sent nonsense");
+	int rc = vmm_take_all(vmm, err);
+	/* Whoever waits for what came before it takes that, and does not look at this error. */
+	vmm->broken = rc == -EPROTO;
+	if (rc == 0 && vmm->stopped)
 		return thaw_error_set(err, ECANCELED, "the microVM stopped: %s", vmm->stop_message);
-	return 0;
+	return rc;
 }
 
 /* Waits for the socket; -ETIMEDOUT at the deadline. */

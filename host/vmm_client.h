@@ -33,6 +33,7 @@ struct thaw_vmm {
 	} pending[THAW_VMM_PENDING_MAX];
 	bool marked[256];
 	uint64_t mark_ns[256]; /* since the first KVM_RUN */
+	bool broken;           /* it has sent nonsense: nothing that follows is believed */
 	bool stopped;
 	char stop_message[512];
 	uint8_t *packet;
