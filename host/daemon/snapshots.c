@@ -42,7 +42,7 @@ struct thaw_snapshots {
 	bool look;    /* for versions that are Pending */
 	bool collect; /* what is superfluous */
 	bool ending;
-	bool busy;
+	struct thaw_stop stop;
 };
 
 /* --- making one --- */
@@ -52,6 +52,7 @@ struct making {
 	struct thaw_service *service;
 	struct thaw_target *target;
 	struct thaw_log_stream *log;
+	struct thaw_stop *stop;
 };
 
 static void making_log(void *context, Thaw__Agent__Log__Source source, const uint8_t *data,
@@ -97,6 +98,7 @@ static int making_run(struct making *making, const char *name, bool *function_fa
 		.name = name,
 		.function = &target->function,
 		.serial = -1,
+		.stop = making->stop,
 		.log = making_log,
 		.log_context = making,
 	};
@@ -150,7 +152,7 @@ static int version_finish(struct thaw_snapshots *snapshots, const struct thaw_ta
 
 static void snapshots_make(struct thaw_snapshots *snapshots, int64_t function_id, int64_t version)
 {
-	struct making making = {.service = snapshots->service};
+	struct making making = {.service = snapshots->service, .stop = &snapshots->stop};
 	struct thaw_error why = {0}, err = {0};
 	bool function_failed = false;
 	char name[THAW_FUNCTION_NAME_MAX + 1], id[THAW_REQUEST_ID_TEXT];
@@ -175,7 +177,11 @@ static void snapshots_make(struct thaw_snapshots *snapshots, int64_t function_id
 	else
 		thaw_log(THAW_LOG_WARN, "function \"%s\" of %s, version %s: %s", function->name,
 			 function->account, function->version, why.message);
-	int rc = version_finish(snapshots, making.target, made, function_failed, name, &why, &err);
+	/* One that is given up stays as it is, for the next start. */
+	int rc = made < 0 && thaw_stop_check(&snapshots->stop, NULL) < 0
+			 ? 0
+			 : version_finish(snapshots, making.target, made, function_failed, name,
+					  &why, &err);
 	if (rc < 0 && made == 0)
 		thaw_snapshot_remove(&snapshots->service->host.state, name, &err);
 	thaw_target_release(making.target);
@@ -237,7 +243,8 @@ static void snapshots_check(struct thaw_snapshots *snapshots)
 		return;
 	for (size_t i = 0; i < count; i++) {
 		struct thaw_snapshot snapshot;
-		if (snapshot_version(names[i], &function_id, &version) &&
+		if (!snapshots_ending(snapshots) &&
+		    snapshot_version(names[i], &function_id, &version) &&
 		    thaw_usage_snapshot(snapshots->service->store, names[i], &err) == 1) {
 			int rc = thaw_snapshot_open(&host->state, names[i], &snapshot, &err);
 			if (rc == 0) {
@@ -341,7 +348,6 @@ static void *snapshots_thread(void *opaque)
 		snapshots->look = snapshots->collect = false;
 		if (again)
 			snapshots->again = again->next;
-		snapshots->busy = look || again;
 		pthread_mutex_unlock(&snapshots->lock);
 		if (look)
 			snapshots_look(snapshots);
@@ -351,7 +357,6 @@ static void *snapshots_thread(void *opaque)
 		if (collect || look || again)
 			collect_all(snapshots->service);
 		pthread_mutex_lock(&snapshots->lock);
-		snapshots->busy = false;
 	}
 	pthread_mutex_unlock(&snapshots->lock);
 	return NULL;
@@ -369,6 +374,7 @@ struct thaw_snapshots *thaw_snapshots_new(struct thaw_service *service, struct t
 	snapshots->service = service;
 	snapshots->look = snapshots->collect = true;
 	pthread_mutex_init(&snapshots->lock, NULL);
+	pthread_mutex_init(&snapshots->stop.lock, NULL);
 	pthread_cond_init(&snapshots->wake, NULL);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK);
@@ -389,6 +395,7 @@ void thaw_snapshots_free(struct thaw_snapshots *snapshots)
 	snapshots->ending = true;
 	pthread_cond_signal(&snapshots->wake);
 	pthread_mutex_unlock(&snapshots->lock);
+	thaw_stop_ask(&snapshots->stop);
 	pthread_join(snapshots->thread, NULL);
 	while (snapshots->again) {
 		struct again *again = snapshots->again;
@@ -397,15 +404,8 @@ void thaw_snapshots_free(struct thaw_snapshots *snapshots)
 	}
 	pthread_cond_destroy(&snapshots->wake);
 	pthread_mutex_destroy(&snapshots->lock);
+	pthread_mutex_destroy(&snapshots->stop.lock);
 	free(snapshots);
-}
-
-bool thaw_snapshots_busy(struct thaw_snapshots *snapshots)
-{
-	pthread_mutex_lock(&snapshots->lock);
-	bool busy = snapshots->busy || snapshots->look || snapshots->again;
-	pthread_mutex_unlock(&snapshots->lock);
-	return busy;
 }
 
 static void snapshots_set(struct thaw_snapshots *snapshots, bool *what)

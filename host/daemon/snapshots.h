@@ -13,7 +13,6 @@
 #ifndef THAW_HOST_DAEMON_SNAPSHOTS_H
 #define THAW_HOST_DAEMON_SNAPSHOTS_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct thaw_error;
@@ -23,11 +22,9 @@ struct thaw_snapshots;
 /* Starts the thread, which first looks for what an earlier daemon left unfinished. */
 struct thaw_snapshots *thaw_snapshots_new(struct thaw_service *service, struct thaw_error *err);
 
-/* Ends it, after the snapshot that it is making. NULL is allowed. */
+/* Ends it. A snapshot that it is making is given up: its version stays as it is, and the next start
+ * makes it. NULL is allowed. */
 void thaw_snapshots_free(struct thaw_snapshots *snapshots);
-
-/* One is being made, or about to be. */
-bool thaw_snapshots_busy(struct thaw_snapshots *snapshots);
 
 /* There is a version that is Pending. */
 void thaw_snapshots_wanted(struct thaw_snapshots *snapshots);

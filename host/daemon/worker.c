@@ -256,6 +256,7 @@ static void worker_begin(struct worker *worker)
 	thaw_environment_init(&worker->environment, &worker->service->host,
 			      &worker->target->function);
 	worker->environment.shells = worker->service->shells;
+	worker->environment.stop = &worker->service->stop;
 	worker->environment.log = worker_log;
 	worker->environment.log_context = worker;
 }
