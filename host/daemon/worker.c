@@ -37,7 +37,9 @@ struct worker {
 	struct thaw_cgroup cgroup;
 	bool limited; /* it is in a group of its own, or there is none for it */
 	bool provisioned;
-	bool used; /* it has had an invocation */
+	bool used;   /* it has had an invocation */
+	bool worked; /* its runtime was ready once */
+	bool gone;   /* it is there no more: the next invocation starts it anew */
 	bool log_failed;
 };
 
@@ -337,6 +339,8 @@ static void *worker_start(void *context, void *data, struct thaw_pool_job *pool_
 		thaw_metrics_restore_steps(worker->service->metrics,
 					   &worker->environment.restore_steps);
 	worker_log_start(worker);
+	worker->worked = worker->environment.start_outcome == THAW__AGENT__OUTCOME__OUTCOME_OK;
+	worker->gone = !worker->worked;
 	worker->job = NULL;
 	return worker;
 }
@@ -413,6 +417,28 @@ static bool worker_start_failed(struct worker *worker, struct thaw_worker_job *j
 	return true;
 }
 
+/* The runtime is started anew within the next invocation's time (agent.proto, Invoke). When that
+ * could not be done, or takes most of it, every later invocation would fail as this one: another
+ * environment has its start beside that time, and a /tmp and memory that nobody has filled. */
+static bool worker_is_lost(struct worker *worker, const struct thaw_result *result)
+{
+	uint64_t half_us = worker->target->function.timeout_s * UINT64_C(1000000) / 2;
+	Thaw__Agent__Outcome outcome = result->outcome;
+	bool restarted = worker->gone, started = result->init_duration_us != 0;
+
+	worker->gone = outcome == THAW__AGENT__OUTCOME__OUTCOME_TIMEOUT ||
+		       outcome == THAW__AGENT__OUTCOME__OUTCOME_EXIT ||
+		       outcome == THAW__AGENT__OUTCOME__OUTCOME_OUT_OF_MEMORY ||
+		       /* It reported an error of its init. */
+		       (restarted && !started && outcome != THAW__AGENT__OUTCOME__OUTCOME_OK);
+	bool lost = restarted && worker->gone &&
+		    (started ? result->init_duration_us > half_us
+			     /* An init that has never worked is no better elsewhere, but dearer. */
+			     : worker->worked || outcome == THAW__AGENT__OUTCOME__OUTCOME_TIMEOUT);
+	worker->worked |= !worker->gone;
+	return lost;
+}
+
 static bool worker_handle(void *opaque, struct thaw_pool_job *pool_job)
 {
 	struct thaw_worker_job *job = pool_job->data;
@@ -450,6 +476,7 @@ static bool worker_handle(void *opaque, struct thaw_pool_job *pool_job)
 				 err.message);
 		} else {
 			worker_report_end(worker, job);
+			good = !worker_is_lost(worker, &job->result);
 		}
 	}
 	thaw_log_stream_flush(worker->log);
