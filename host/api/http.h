@@ -124,14 +124,17 @@ void thaw_http_stop(struct thaw_http_server *server, unsigned int grace_ms);
 /* The value of the first header `name` (any case), or NULL. */
 const char *thaw_http_header(const struct thaw_http_request *request, const char *name);
 
-/* A response without headers and body, or NULL without memory. All that takes a response allows
- * NULL (a failed thaw_http_response_new): the client gets 500. */
+/* A response without headers and body. What makes responses never gives NULL for want of memory,
+ * since NULL often means "no refusal": it gives the one of no_memory. Whoever adds to a response
+ * need not look whether that could be done: what lacks a part is sent as 500, with nothing, as are
+ * NULL and no_memory. */
 struct thaw_http_response *thaw_http_response_new(unsigned int status);
+struct thaw_http_response *thaw_http_response_no_memory(void);
 void thaw_http_response_free(struct thaw_http_response *response);
 unsigned int thaw_http_response_status(const struct thaw_http_response *response);
 
 /* Appends a header, copied. -EINVAL: a name or value that would break the head; -E2BIG: more than
- * THAW_HTTP_HEADERS_MAX; -ENOMEM. */
+ * THAW_HTTP_HEADERS_MAX (these two leave the response as it is); -ENOMEM. */
 int thaw_http_response_header(struct thaw_http_response *response, const char *name,
 			      const char *value);
 
