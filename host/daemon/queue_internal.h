@@ -39,8 +39,9 @@ struct queue_context {
 
 /* JSON for the row; the caller frees it. -EINVAL: the client context is not UTF-8. */
 int queue_context_text(const struct queue_context *context, char **text, struct thaw_error *err);
-/* What cannot be read is empty. */
-void queue_context_read(struct queue_context *context, const char *text);
+/* NULL: empty. -ENOMEM, and it is empty: without what the context says, an event that is to be
+ * posted would be one to be invoked. */
+int queue_context_read(struct queue_context *context, const char *text, struct thaw_error *err);
 void queue_context_clear(struct queue_context *context);
 
 /* An event under way. */

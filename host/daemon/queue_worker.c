@@ -101,6 +101,17 @@ static bool queue_may_start(struct thaw_queue *queue, int64_t function_id, const
 	return of_function + of_account < 2 * free_slots;
 }
 
+/* There is no memory to work on an event with. Later there may be; if it cannot even be put back,
+ * the next start hands it out. */
+static int queue_give_back(struct thaw_queue *queue, struct thaw_event *event,
+			   struct thaw_error *err)
+{
+	thaw_events_retry(queue->service->store, event->id, queue_now_ms() + RETRY_MS,
+			  event->attempt, NULL);
+	thaw_event_clear(event);
+	return thaw_error_errno(err, ENOMEM, "an event");
+}
+
 /* Starts one event of the function: 1; 0: it has none due, or may not now. */
 static int queue_start_one(struct thaw_queue *queue, int64_t function_id, struct thaw_error *err)
 {
@@ -117,7 +128,7 @@ static int queue_start_one(struct thaw_queue *queue, int64_t function_id, struct
 	if (rc == 1) {
 		job = queue_job_new(queue, &event, item.function.name);
 		if (!job)
-			rc = thaw_error_errno(err, ENOMEM, "an event"); /* the next start's */
+			rc = queue_give_back(queue, &event, err);
 	}
 	thaw_function_item_clear(&item);
 	if (job)
