@@ -27,6 +27,8 @@ static void sweep(struct thaw_service *service)
 	struct thaw_logs_swept swept;
 	struct thaw_error err = {0};
 
+	/* What could not be removed when it failed: the disk, or descriptors, may be back. */
+	thaw_state_sweep(&service->host.state);
 	if (thaw_logs_sweep(service->logs, time(NULL), &swept, &err) < 0)
 		thaw_log(THAW_LOG_WARN, "old logs: %s", err.message);
 }
