@@ -10,6 +10,7 @@
 #include "host/cgroup.h"
 #include "host/code.h"
 #include "host/cold.h"
+#include "host/daemon/descriptors.h"
 #include "host/daemon/service.h"
 #include "host/daemon/snapshots.h"
 #include "host/daemon/targets.h"
@@ -269,8 +270,11 @@ static int worker_start_any(struct worker *worker, struct thaw_worker_job *job,
 	struct thaw_target *target = worker->target;
 
 	worker_begin(worker);
+	int rc = thaw_descriptors_check(worker->service, err);
+	if (rc < 0)
+		return rc;
 	if (*target->snapshot) {
-		int rc = worker_restore(worker, job, err);
+		rc = worker_restore(worker, job, err);
 		/* A snapshot that does not fit this host any more is made again; who comes
 		 * meanwhile is served all the same. */
 		bool stale = rc == -ESTALE || rc == -ENOENT || rc == -EBADMSG || rc == -ENOTSUP ||
