@@ -46,7 +46,8 @@ struct orders {
 	_Atomic int32_t signal;   /* to the process, before the call */
 	_Atomic uint32_t wait_ms; /* before the call */
 	_Atomic uint32_t seen, hit;
-	char path[64]; /* only of files in whose path this is; "": all */
+	_Atomic int64_t shift_s; /* the wall clock is so far ahead */
+	char path[64];           /* only of files in whose path this is; "": all */
 };
 
 static struct orders *orders;
@@ -198,17 +199,51 @@ extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
 
+/* libarchive ends its process when it has no memory (archive_util.c, __archive_errx), or says that
+ * the archive is damaged. */
+static int memory_fault(void *caller)
+{
+	Dl_info info;
+
+	if (!orders || inside || !(atomic_load(&orders->calls) & CALL_MEMORY))
+		return 0;
+	inside = 1;
+	int spared = dladdr(caller, &info) && info.dli_fname &&
+		     (strstr(info.dli_fname, "libarchive") || strstr(info.dli_fname, "libz."));
+	inside = 0;
+	return !spared && fault(CALL_MEMORY, -1, "");
+}
+
 __attribute__((visibility("default"))) void *malloc(size_t size)
 {
-	return fault(CALL_MEMORY, -1, "") ? NULL : __libc_malloc(size);
+	return memory_fault(__builtin_return_address(0)) ? NULL : __libc_malloc(size);
 }
 
 __attribute__((visibility("default"))) void *calloc(size_t count, size_t size)
 {
-	return fault(CALL_MEMORY, -1, "") ? NULL : __libc_calloc(count, size);
+	return memory_fault(__builtin_return_address(0)) ? NULL : __libc_calloc(count, size);
 }
 
 __attribute__((visibility("default"))) void *realloc(void *old, size_t size)
 {
-	return fault(CALL_MEMORY, -1, "") ? NULL : __libc_realloc(old, size);
+	return memory_fault(__builtin_return_address(0)) ? NULL : __libc_realloc(old, size);
+}
+
+__attribute__((visibility("default"))) int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	NEXT(clock_gettime);
+	int rc = next(clock, now);
+	if (rc == 0 && orders && clock == CLOCK_REALTIME)
+		now->tv_sec += (time_t)atomic_load(&orders->shift_s);
+	return rc;
+}
+
+__attribute__((visibility("default"))) time_t time(time_t *out)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (out)
+		*out = now.tv_sec;
+	return now.tv_sec;
 }

@@ -12,6 +12,7 @@
  *	fail NUMBER      a failure with this errno
  *	slow NUMBER      the answer is so many ms late
  *	flood            log lines without end, and no answer (the agent's steps)
+ *	talk NUMBER      so many of them, and the answer
  *	dead late gone   init, invoke: the runtime exits; overruns; overruns while it starts anew
  *
  * "spawn" is the step before the first request. Steps are written to "steps" there, if it exists.
@@ -319,7 +320,7 @@ static void frame_send(const Thaw__Agent__GuestMessage *message, const struct or
 	free(frame);
 }
 
-static void flood(void)
+static void flood(long count)
 {
 	static uint8_t text[4096];
 	const struct order none = {.fault = ""};
@@ -331,7 +332,7 @@ static void flood(void)
 	log.data.len = sizeof(text);
 	message.body_case = THAW__AGENT__GUEST_MESSAGE__BODY_LOG;
 	message.log = &log;
-	while (stream >= 0)
+	while (stream >= 0 && count-- > 0)
 		frame_send(&message, &none);
 }
 
@@ -342,7 +343,9 @@ static void answer_send(const struct order *order, Thaw__Agent__GuestMessage *an
 	if (!obey(order, &stream))
 		return;
 	if (is(order, "flood"))
-		flood();
+		flood(LONG_MAX);
+	if (is(order, "talk"))
+		flood(order->number);
 	if (is(order, "fail")) {
 		failure.message = (char *)"as ordered";
 		answer->body_case = THAW__AGENT__GUEST_MESSAGE__BODY_FAILURE;

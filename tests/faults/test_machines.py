@@ -1,0 +1,210 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""thawd while microVMs and agents die or stand still at each step, and while it is ended itself."""
+
+import signal
+
+from faults import *  # noqa: F403
+from faults import FUNCTIONS, Case, alive, json, os, support, threading, time
+
+SNAP_START = {"Publish": True, "SnapStart": {"ApplyOn": "PublishedVersions"}}
+
+
+class Steps(Case):
+    def fails(self, *orders, name="f"):
+        """An invocation meanwhile: refused as the host's fault, in time, and the next one is served."""
+        self.place.order(*orders)
+        began = time.monotonic()
+        answer = self.invoke(name)
+        self.assertLess(time.monotonic() - began, 15)
+        self.assertEqual(answer.status, 500, (orders, answer))
+        self.assertEqual(answer.headers["x-amzn-ErrorType"], "ServiceException")
+        self.place.order()
+        self.works(name)
+
+    def test_start(self):
+        """kill and SIGSTOP of thaw-vmm and agent while an environment starts cold."""
+        for step in ("create", "boot", "vsock", "connect", "configure", "init"):
+            for fault in ("kill", "stop"):
+                with self.subTest(step=step, fault=fault):
+                    self.forget_environments()
+                    self.fails(f"{step} {fault}")
+        self.assertLessEqual(len(self.place.machines()), 3)
+
+    def test_invoke(self):
+        for fault in ("kill", "stop", "hangup", "cut", "noise"):
+            with self.subTest(fault=fault):
+                self.fails(f"invoke {fault}")
+
+    def test_between(self):
+        """It dies between two events: nobody notices, as another takes the event."""
+        self.works()
+        for step in ("pause", "run"):
+            for fault in ("kill", "stop"):
+                with self.subTest(step=step, fault=fault):
+                    self.place.order(f"{step} {fault}")
+                    self.works()
+                    time.sleep(0.1)
+                    self.works()
+                    self.place.order()
+                    self.works()
+        self.daemon.wait_idle()
+        for pid in self.place.machines():
+            os.kill(pid, signal.SIGKILL)
+        self.works()
+
+    def test_restart_takes_too_long(self):
+        """A runtime that cannot be started anew within the function's time costs one invocation, not all."""
+        self.place.order("invoke dead")
+        self.assertEqual(self.invoke().error, "Unhandled")
+        machines = self.place.machines()
+        self.place.order("invoke gone")
+        self.assertEqual(self.invoke().error, "Unhandled")
+        self.place.order()
+        self.works()
+        self.daemon.wait_idle()
+        self.assertFalse(set(machines) & set(self.place.machines()))
+
+    def test_restart(self):
+        """One that can be started anew stays, and its /tmp with it."""
+        self.place.order("invoke dead")
+        self.assertEqual(self.invoke().error, "Unhandled")
+        machines = self.place.machines()
+        self.place.order("invoke late")
+        self.assertEqual(self.invoke().error, "Unhandled")
+        self.place.order()
+        self.works()
+        self.assertTrue(set(machines) & set(self.place.machines()))
+
+
+class Snapshots(Case):
+    def test_making(self):
+        """The version is Failed with the host's reason, and nothing is half-made."""
+        for number, (step, fault) in enumerate((("listens", "kill"), ("prepare", "kill"), ("prepare", "stop"),
+                                                ("pause", "kill"), ("snapshot", "kill"),
+                                                ("snapshot", "fail 28"))):
+            with self.subTest(step=step, fault=fault):
+                self.place.order(f"{step} {fault}")
+                self.daemon.create(f"s{number}", **SNAP_START)
+                state = self.wait_state(f"s{number}:1", "Failed")
+                self.assertEqual(state["StateReasonCode"], "InternalError")
+                self.assertEqual((self.place.half_made(), self.place.snapshots()), ([], []))
+                self.place.order()
+                self.works(f"s{number}")
+
+    def test_restoring(self):
+        self.daemon.create("r", Timeout=1, **SNAP_START)
+        self.wait_state("r:1", "Active")
+        for step, fault in (("restore", "kill"), ("resume", "kill"), ("resume", "stop"), ("connect", "hangup")):
+            with self.subTest(step=step, fault=fault):
+                self.place.order(f"{step} {fault}")
+                answer = self.invoke("r:1")
+                self.assertEqual(answer.status, 500, answer)
+                self.place.order()
+                self.works("r:1")
+                # It is to be restored the next time.
+                for pid in self.place.machines():
+                    os.kill(pid, signal.SIGKILL)
+        before = self.place.snapshots()
+        # A snapshot that thaw-vmm will not have is made again, and the event is served meanwhile.
+        self.place.order(f"restore fail 22")
+        self.works("r:1")
+        self.place.order()
+        end = time.monotonic() + 10
+        while self.place.snapshots() == before and time.monotonic() < end:
+            time.sleep(0.02)
+        self.assertNotEqual(self.place.snapshots(), before)
+
+
+class Ends(Case):
+    """SIGTERM: thawd ends by itself, in time, and leaves nothing (Case.end looks too)."""
+
+    options = ("--drain", "1")
+
+    def end_in(self, seconds):
+        began = time.monotonic()
+        code = self.daemon.stop()
+        self.assertEqual(code, 0)
+        self.assertLess(time.monotonic() - began, seconds)
+        self.assertEqual(self.place.left(), {})
+
+    def again(self):
+        self.place.order()
+        type(self).daemon = self.place.start(*self.options)
+
+    def test_while_a_snapshot_is_made(self):
+        for number, step in enumerate(("spawn", "listens", "init", "prepare", "snapshot")):
+            with self.subTest(step=step):
+                self.place.order(f"{step} mute" if step != "spawn" else "spawn slow 5000")
+                self.daemon.create(f"e{number}", **SNAP_START)
+                time.sleep(0.3)
+                self.assertEqual(self.state_of(f"e{number}:1")["State"], "Pending")
+                self.end_in(5)
+                self.assertEqual([name for name in self.place.snapshots()
+                                  if name.startswith(f"thawd-{number + 2}-")], [])
+                self.again()
+                self.wait_state(f"e{number}:1", "Active")
+                self.works(f"e{number}:1")
+
+    def test_while_an_invocation_hangs(self):
+        self.place.order("invoke mute")
+        answers = []
+
+        def ask():
+            try:
+                answers.append(self.invoke().status)
+            except OSError as error:
+                answers.append(error)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        time.sleep(0.3)
+        self.end_in(8)
+        thread.join(10)
+        self.assertEqual(len(answers), 1)
+        self.assertNotEqual(answers[0], 200)
+        self.again()
+        self.works()
+
+    def test_while_a_machine_stands_still(self):
+        """One that does not even die by its socket."""
+        self.place.order("invoke stop")
+        thread = threading.Thread(target=lambda: self.assertRaises(OSError, self.invoke))
+        thread = threading.Thread(target=self.quietly)
+        thread.start()
+        time.sleep(0.3)
+        self.end_in(8)
+        thread.join(10)
+        self.again()
+        self.works()
+
+    def quietly(self):
+        try:
+            self.invoke()
+        except OSError:
+            pass
+
+
+class Stands(Case):
+    """thawd itself stands still for longer than its waits, and goes on."""
+
+    def test_stopped(self):
+        self.works()
+        answers = []
+        self.place.order("invoke talk 5")
+        thread = threading.Thread(target=lambda: answers.append(self.invoke(event={"sleep": 300})))
+        thread.start()
+        time.sleep(0.15)
+        os.kill(self.daemon.process.pid, signal.SIGSTOP)
+        time.sleep(2.2)  # 1 s for the function, 0.5 s for the agent
+        os.kill(self.daemon.process.pid, signal.SIGCONT)
+        thread.join(20)
+        # The answer has been there all the time.
+        self.assertEqual((answers[0].status, answers[0].error), (200, None), answers[0])
+        self.works()
+        response, _ = self.daemon.ask("GET", "/health")
+        self.assertEqual(response.status, 200)
+
+
+if __name__ == "__main__":
+    support.main()
