@@ -163,6 +163,77 @@ class Slow(Case):
         self.works()
 
 
+class Clock(Case):
+    """The wall clock is set, by a day, forth and back."""
+
+    DAY = 86400
+    # An event that failed is tried again after 1.2 s, and given up after seven minutes.
+    options = ("--retry-scale", "0.02")
+
+    def tearDown(self):
+        self.shim.shift(0)
+
+    def event(self):
+        response, _ = self.daemon.ask("POST", FUNCTIONS + "/f/invocations", {"works": 1}, EVENT)
+        self.assertEqual(response.status, 202)
+        return response.headers["x-amzn-RequestId"]
+
+    def runs(self, request):
+        done = subprocess.run([support.THAW, "logs", "f", "--data", self.place.data, "--request-id", request],
+                              capture_output=True, check=False, text=True)
+        return done.stdout.count("END RequestId: " + request)
+
+    def wait_runs(self, request, count):
+        end = time.monotonic() + 8
+        while self.runs(request) < count:
+            self.assertLess(time.monotonic(), end, f"{self.runs(request)} runs: " + "".join(self.daemon.log[-5:]))
+            time.sleep(0.05)
+
+    def test_queue(self):
+        for days in (1, -1):
+            with self.subTest(days=days):
+                self.works()
+                self.place.order("invoke dead")
+                request = self.event()
+                self.wait_runs(request, 1)
+                self.place.order()
+                self.shim.shift(days * self.DAY)
+                began = time.monotonic()
+                self.wait_runs(request, 2)
+                self.assertGreater(time.monotonic() - began, 0.5)
+                self.assertEqual(self.daemon.top()["queued"], 0)
+                self.wait_runs(self.event(), 1)
+                self.shim.shift(0)
+                time.sleep(0.1)
+                self.wait_runs(self.event(), 1)
+
+    def test_set_back_meanwhile(self):
+        """While no daemon ran."""
+        self.shim.shift(self.DAY)
+        time.sleep(0.1)
+        self.place.order("invoke dead")
+        request = self.event()
+        self.wait_runs(request, 1)
+        self.assertEqual(self.daemon.stop(), 0)
+        self.place.order()
+        self.shim.shift(0)
+        type(self).daemon = self.place.start(*self.options)
+        self.wait_runs(request, 2)
+
+    def test_waits(self):
+        """Invocations, and an environment's rest, do not know the wall clock."""
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(self.invoke(event={"sleep": 500})))
+        thread.start()
+        time.sleep(0.2)
+        for days in (1, -1, 0):
+            self.shim.shift(days * self.DAY)
+            time.sleep(0.05)
+        thread.join(10)
+        self.assertEqual((answers[0].status, answers[0].error), (200, None))
+        self.works()
+
+
 class Storm(Case):
     """As many connections and invocations as there are descriptors, and more."""
 
