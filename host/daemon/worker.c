@@ -12,6 +12,7 @@
 #include "host/cold.h"
 #include "host/daemon/descriptors.h"
 #include "host/daemon/service.h"
+#include "host/daemon/restores.h"
 #include "host/daemon/snapshots.h"
 #include "host/daemon/targets.h"
 #include "host/telemetry/logs.h"
@@ -176,31 +177,6 @@ static void worker_report_end(struct worker *worker, const struct thaw_worker_jo
 
 /* --- starting --- */
 
-/* The snapshot's files and the root image, opened once for all environments of the target, so that
- * they map one image. */
-static int target_open_files(struct thaw_target *target, struct thaw_error *err)
-{
-	const struct thaw_host *host = &target->service->host;
-	bool direct = false;
-	int rc = 0;
-
-	pthread_mutex_lock(&target->lock);
-	if (!target->files_open) {
-		rc = thaw_snapshot_open(&host->state, target->snapshot, &target->files, err);
-		if (rc == 0) {
-			rc = thaw_snapshot_open_image(&target->files, host, &direct, err);
-			if (rc == 0)
-				rc = thaw_snapshot_open_root(&target->files, host, &target->root,
-							     err);
-			if (rc < 0)
-				thaw_snapshot_close(&target->files);
-			target->files_open = rc == 0;
-		}
-	}
-	pthread_mutex_unlock(&target->lock);
-	return rc;
-}
-
 static int worker_restore(struct worker *worker, struct thaw_worker_job *job,
 			  struct thaw_error *err)
 {
@@ -209,7 +185,7 @@ static int worker_restore(struct worker *worker, struct thaw_worker_job *job,
 	struct thaw_target *target = worker->target;
 	struct thaw_machine machine = THAW_MACHINE_NONE;
 
-	int rc = target_open_files(target, err);
+	int rc = thaw_target_open_files(target, err);
 	if (rc == 0)
 		rc = thaw_tmp_drive_copy(&worker->service->host.state, target->files.tmp,
 					 &worker->tmp, err);
@@ -273,14 +249,16 @@ static int worker_start_any(struct worker *worker, struct thaw_worker_job *job,
 	int rc = thaw_descriptors_check(worker->service, err);
 	if (rc < 0)
 		return rc;
-	if (*target->snapshot) {
+	if (*target->snapshot && !atomic_load(&target->damaged)) {
 		rc = worker_restore(worker, job, err);
 		/* A snapshot that does not fit this host any more is made again; who comes
 		 * meanwhile is served all the same. */
 		bool stale = rc == -ESTALE || rc == -ENOENT || rc == -EBADMSG || rc == -ENOTSUP ||
 			     worker->environment.snapshot_refused;
-		if (rc == 0 || !stale)
+		if (!stale) {
+			thaw_target_restored(target, rc);
 			return rc;
+		}
 		thaw_log(THAW_LOG_WARN, "function \"%s\", version %s: %s", target->function.name,
 			 target->function.version, err->message);
 		thaw_snapshots_again(worker->service->snapshots, target->function_id,

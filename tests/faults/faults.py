@@ -87,8 +87,8 @@ class Place:
                         **self.shim.environ()}
         self.daemon = None
 
-    def start(self, *options, env=None, wrap=()):
-        self.daemon = Daemon(self.data, "--cpu-limit=no", "--shells", "0", *options,
+    def start(self, *options, env=None, wrap=(), shells=0):
+        self.daemon = Daemon(self.data, "--cpu-limit=no", "--shells", str(shells), *options,
                              env={**self.environ, **(env or {})}, wrap=wrap)
         return self.daemon
 
@@ -135,6 +135,7 @@ class Case(unittest.TestCase):
     """A daemon for each class; "f" is a function."""
 
     options = wrap = ()
+    shells = 0
     scale = "0.05"
 
     @classmethod
@@ -144,7 +145,7 @@ class Case(unittest.TestCase):
         cls.place = Place(scale=cls.scale)
         cls.addClassCleanup(support.shutil.rmtree, cls.place.path)
         cls.addClassCleanup(cls.end)
-        cls.daemon = cls.place.start(*cls.options, wrap=cls.wrap)
+        cls.daemon = cls.place.start(*cls.options, wrap=cls.wrap, shells=cls.shells)
         cls.prepare()
 
     @classmethod

@@ -116,6 +116,79 @@ class Snapshots(Case):
         self.assertNotEqual(self.place.snapshots(), before)
 
 
+class Images(Case):
+    """A memory image that is not what it was kills its clones: it is made again, with the snapshot."""
+
+    def test_cut(self):
+        self.daemon.create("i", Timeout=1, **SNAP_START)
+        self.wait_state("i:1", "Active")
+        self.works("i:1")
+        before = self.place.snapshots()
+        image = os.path.join(self.place.data, "snapshots", before[0], "image.raw")
+        os.truncate(image, 4096)
+        for pid in self.place.machines():
+            os.kill(pid, signal.SIGKILL)
+        # What SIGBUS would be.
+        self.place.order("resume kill")
+        self.assertEqual(self.invoke("i:1").status, 500)
+        self.place.order()
+        # Cold meanwhile.
+        self.works("i:1")
+        end = time.monotonic() + 10
+        while set(self.place.snapshots()) & set(before) and time.monotonic() < end:
+            time.sleep(0.02)
+        self.assertFalse(set(self.place.snapshots()) & set(before))
+        self.works("i:1")
+
+    def test_young(self):
+        """A function that kills its machines makes no work for the others' snapshots."""
+        self.daemon.create("y", Timeout=1, **SNAP_START)
+        self.wait_state("y:1", "Active")
+        before = self.place.snapshots()
+        self.place.order("resume kill")
+        for _ in range(5):
+            self.assertEqual(self.invoke("y:1").status, 500)
+        self.place.order()
+        self.works("y:1")
+        self.assertEqual(self.place.snapshots(), before)
+
+
+class Shells(Case):
+    """MicroVMs in waiting die as others do, and nobody waits for them."""
+
+    shells = 2
+
+    def waiting(self):
+        end = time.monotonic() + 5
+        while self.daemon.top()["shells"] < 1 and time.monotonic() < end:
+            time.sleep(0.02)
+        return self.place.machines()
+
+    def test_shells(self):
+        self.works()
+        for number in (signal.SIGKILL, signal.SIGSTOP):
+            with self.subTest(signal=number):
+                self.forget_environments()
+                self.daemon.wait_idle()
+                self.works()
+                self.forget_environments()
+                time.sleep(0.1)
+                for pid in self.waiting():
+                    os.kill(pid, number)
+                # One that stands still is found out by its silence, at the cost of this one.
+                answers = {self.invoke().status for _ in range(4)}
+                self.assertLessEqual(answers, {200} if number == signal.SIGKILL else {200, 500})
+                self.works()
+        for fault in ("kill", "stop"):
+            with self.subTest(fault=fault):
+                self.forget_environments()
+                self.waiting()
+                self.place.order(f"attach {fault}")
+                self.assertEqual(self.invoke().status, 500)
+                self.place.order()
+                self.works()
+
+
 class Ends(Case):
     """SIGTERM: thawd ends by itself, in time, and leaves nothing (Case.end looks too)."""
 
