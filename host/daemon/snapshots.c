@@ -17,13 +17,15 @@
 #include "host/store/functions.h"
 #include "host/store/usage.h"
 #include "host/telemetry/logs.h"
+#include "host/timeouts.h"
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/fd.h"
 #include "lib/log.h"
 
-#define STACK (1u << 20)
-#define PAGE  100
+#define STACK         (1u << 20)
+#define PAGE          100
+#define LOOK_AGAIN_MS 30000 /* after a state that could not be written */
 /* Of ours in the state directory, where a person may keep others. */
 #define PREFIX "thawd-"
 
@@ -42,6 +44,7 @@ struct thaw_snapshots {
 	bool look;    /* for versions that are Pending */
 	bool collect; /* what is superfluous */
 	bool ending;
+	uint64_t look_ns; /* when to look again, as a state could not be written; 0: not at all */
 	struct thaw_stop stop;
 };
 
@@ -183,7 +186,13 @@ static void snapshots_make(struct thaw_snapshots *snapshots, int64_t function_id
 			 : version_finish(snapshots, making.target, made, function_failed, name,
 					  &why, &err);
 	if (rc < 0 && made == 0)
-		thaw_snapshot_remove(&snapshots->service->host.state, name, &err);
+		thaw_snapshot_remove(&snapshots->service->host.state, name, NULL);
+	/* Of a version that is gone, or another by now, there is nothing to be written. */
+	if (rc < 0 && rc != -ENOENT && rc != -ESTALE) {
+		thaw_log(THAW_LOG_ERROR, "function \"%s\" of %s, version %s: %s", function->name,
+			 function->account, function->version, err.message);
+		snapshots->look_ns = thaw_deadline(LOOK_AGAIN_MS);
+	}
 	thaw_target_release(making.target);
 	thaw_targets_changed(snapshots->service->targets, function_id);
 }
@@ -332,6 +341,23 @@ static void collect_all(struct thaw_service *service)
 	thaw_archives_each(service, collect_archive, service, &err);
 }
 
+/* With the lock held. */
+static void snapshots_wait(struct thaw_snapshots *snapshots)
+{
+	uint64_t until_ns = snapshots->look_ns;
+
+	if (!until_ns) {
+		pthread_cond_wait(&snapshots->wake, &snapshots->lock);
+		return;
+	}
+	const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000),
+				       .tv_nsec = (long)(until_ns % 1000000000)};
+	if (pthread_cond_timedwait(&snapshots->wake, &snapshots->lock, &until) == ETIMEDOUT) {
+		snapshots->look_ns = 0;
+		snapshots->look = true;
+	}
+}
+
 static void *snapshots_thread(void *opaque)
 {
 	struct thaw_snapshots *snapshots = opaque;
@@ -342,7 +368,7 @@ static void *snapshots_thread(void *opaque)
 		bool look = snapshots->look, collect = snapshots->collect;
 		struct again *again = snapshots->again;
 		if (!look && !collect && !again) {
-			pthread_cond_wait(&snapshots->wake, &snapshots->lock);
+			snapshots_wait(snapshots);
 			continue;
 		}
 		snapshots->look = snapshots->collect = false;
@@ -365,6 +391,7 @@ static void *snapshots_thread(void *opaque)
 struct thaw_snapshots *thaw_snapshots_new(struct thaw_service *service, struct thaw_error *err)
 {
 	struct thaw_snapshots *snapshots = calloc(1, sizeof(*snapshots));
+	pthread_condattr_t monotonic;
 	pthread_attr_t attr;
 
 	if (!snapshots) {
@@ -375,7 +402,10 @@ struct thaw_snapshots *thaw_snapshots_new(struct thaw_service *service, struct t
 	snapshots->look = snapshots->collect = true;
 	pthread_mutex_init(&snapshots->lock, NULL);
 	pthread_mutex_init(&snapshots->stop.lock, NULL);
-	pthread_cond_init(&snapshots->wake, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&snapshots->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK);
 	int rc = pthread_create(&snapshots->thread, &attr, snapshots_thread, snapshots);
