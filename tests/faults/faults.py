@@ -142,11 +142,15 @@ class Case(unittest.TestCase):
     def setUpClass(cls):
         if not os.access("/dev/kvm", os.R_OK | os.W_OK):
             raise AssertionError("these tests need /dev/kvm, which is missing or forbidden here")
-        cls.place = Place(scale=cls.scale)
+        cls.place = cls.make_place()
         cls.addClassCleanup(support.shutil.rmtree, cls.place.path)
         cls.addClassCleanup(cls.end)
         cls.daemon = cls.place.start(*cls.options, wrap=cls.wrap, shells=cls.shells)
         cls.prepare()
+
+    @classmethod
+    def make_place(cls):
+        return Place(scale=cls.scale)
 
     @classmethod
     def prepare(cls):

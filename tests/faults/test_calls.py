@@ -7,6 +7,7 @@ import errno
 import http.client
 import signal
 import socket
+import tempfile
 
 from faults import *  # noqa: F403
 from faults import (ACCEPT, CHANGES, FUNCTIONS, MEMORY, MESSAGE, NAME, OPEN, READ, SIZE, SOCKET, SYNC, THREAD, WRITE,
@@ -146,6 +147,83 @@ class Unsigned(Case):
         support.say(f"  {dict(statuses)}")
         response, _ = self.daemon.ask("GET", FUNCTIONS)
         self.assertEqual(response.status, 403)
+
+
+class Full(Case):
+    """A disk that is really full, and empty again."""
+
+    @classmethod
+    def make_place(cls):
+        data = tempfile.mkdtemp(prefix="thaw-full-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=0700", "thaw-full", data], check=True)
+        cls.addClassCleanup(os.rmdir, data)
+        cls.addClassCleanup(subprocess.run, ["umount", data], check=True)
+        return Place(data)
+
+    def fill(self):
+        with open(os.path.join(self.place.data, "filler"), "ab", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError as error:
+                self.assertEqual(error.errno, errno.ENOSPC)
+
+    def test_full(self):
+        self.daemon.create("s", **SNAP_START)
+        self.wait_state("s:1", "Active")
+        self.works("s:1")
+        self.works()
+        self.fill()
+        # What runs goes on, though its log is lost.
+        self.works()
+        self.works("s:1")
+        response, data = self.daemon.ask("POST", FUNCTIONS + "/f/invocations", {"works": 1}, EVENT)
+        self.assertEqual((response.status, b"No space left on the host." in data), (500, True), data)
+        # The database may have a page left, but nothing has more.
+        for method, path, body in (
+                ("POST", FUNCTIONS, {"FunctionName": "new", "Runtime": "python3.11", "Handler": "app.handler",
+                                     "Role": "arn:aws:iam::000000000000:role/any", "Code": {"ZipFile": self.code}}),
+                ("PUT", FUNCTIONS + "/f/configuration", {"Description": "x" * 200})):
+            response, data = self.daemon.ask(method, path, body)
+            self.assertEqual((response.status, b"No space left on the host." in data), (500, True), data)
+        self.assertEqual(self.daemon.ask("GET", FUNCTIONS + "/new")[0].status, 404)
+        self.assertEqual(self.place.half_made(), [])
+        os.remove(os.path.join(self.place.data, "filler"))
+        self.daemon.create("new", **SNAP_START)
+        self.wait_state("new:1", "Active")
+        self.works("new:1")
+        response, _ = self.daemon.ask("POST", FUNCTIONS + "/f/invocations", {"works": 1}, EVENT)
+        self.assertEqual(response.status, 202)
+
+    def test_full_while_a_snapshot_is_made(self):
+        self.place.order("prepare slow 700")
+        self.daemon.create("late", **SNAP_START)
+        time.sleep(0.3)
+        self.fill()
+        state = self.wait_state_either("late:1", ("Failed", "Pending"))
+        os.remove(os.path.join(self.place.data, "filler"))
+        self.place.order()
+        self.assertNotIn("Active", state["State"])
+        self.assertEqual(self.place.half_made(), [])
+        # What could not even be written down is done at the next start.
+        self.assertEqual(self.daemon.stop(), 0)
+        type(self).daemon = self.place.start(*self.options)
+        self.assertIn(self.wait_state_either("late:1", ("Failed", "Active"))["State"], ("Failed", "Active"))
+        self.works("late")
+
+    def wait_state_either(self, name, states):
+        time.sleep(1.5)
+        end = time.monotonic() + 10
+        while self.state_of(name)["State"] not in states:
+            self.assertLess(time.monotonic(), end, self.state_of(name))
+            time.sleep(0.05)
+        return self.state_of(name)
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        from test_daemon import archive
+        cls.code = archive("behaviours")
 
 
 class Slow(Case):
@@ -357,6 +435,45 @@ class Crash(Failing):
             self.assertEqual(self.place.half_made(), [])
         support.say(f"  {count} changes, {killed} kills")
         self.assertGreater(killed, 20)
+
+    def test_kill_while_a_snapshot_is_made(self):
+        """The version is Pending, and the next start makes its snapshot; there is one, or none."""
+        role = "arn:aws:iam::000000000000:role/any"
+
+        def make(name):
+            try:
+                self.daemon.ask("POST", FUNCTIONS, {
+                    "FunctionName": name, "Runtime": "python3.11", "Handler": "app.handler", "Timeout": 1,
+                    "Role": role, "Code": {"ZipFile": self.code}, **SNAP_START})
+                while self.state_of(name + ":1")["State"] == "Pending":
+                    time.sleep(0.01)
+            except OSError:
+                pass
+
+        self.shim.set(CHANGES, path=self.place.data)
+        make("s0")
+        count = self.shim.seen
+        killed = 0
+        for number, first in enumerate(spread(count, 24), 1):
+            self.shim.set(CHANGES, first, signal=signal.SIGKILL, path=self.place.data)
+            make(f"s{number}")
+            time.sleep(0.05)
+            if self.daemon.process.poll() is None:
+                continue
+            killed += 1
+            self.restart()
+            response, _ = self.daemon.ask("GET", f"{FUNCTIONS}/s{number}")
+            if response.status == 200 and "State" in self.state_of(f"s{number}:1"):
+                self.wait_state(f"s{number}:1", "Active")
+                self.works(f"s{number}:1")
+            self.daemon.ask("DELETE", f"{FUNCTIONS}/s{number}")
+            end = time.monotonic() + 5
+            while (len(self.place.snapshots()) > 1 or self.place.half_made()) and time.monotonic() < end:
+                time.sleep(0.02)
+            self.assertEqual((len(self.place.snapshots()), self.place.half_made()), (1, []))
+        support.say(f"  {count} changes, {killed} kills")
+        self.assertGreater(killed, 10)
+        self.daemon.ask("DELETE", f"{FUNCTIONS}/s0")
 
     def test_kill_at_the_start(self):
         self.assertEqual(self.daemon.stop(), 0)

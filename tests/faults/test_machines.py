@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """thawd while microVMs and agents die or stand still at each step, and while it is ended itself."""
 
+import errno
 import signal
 
 from faults import *  # noqa: F403
-from faults import FUNCTIONS, Case, alive, json, os, support, threading, time
+from faults import WRITE, Case, alive, json, os, support, threading, time
 
 SNAP_START = {"Publish": True, "SnapStart": {"ApplyOn": "PublishedVersions"}}
 
@@ -91,6 +92,19 @@ class Snapshots(Case):
                 self.assertEqual((self.place.half_made(), self.place.snapshots()), ([], []))
                 self.place.order()
                 self.works(f"s{number}")
+
+    def test_state_cannot_be_written(self):
+        """What a snapshot came to is written when the disk takes it again: no version stays Pending."""
+        self.place.order("prepare slow 500")
+        self.daemon.create("p", Timeout=1, **SNAP_START)
+        self.shim.set(WRITE, 1, 10 ** 6, code=errno.ENOSPC, path="thaw.db")
+        time.sleep(1)
+        self.assertGreater(self.shim.hit, 0)
+        self.shim.set()
+        self.place.order()
+        self.assertEqual(self.state_of("p:1")["State"], "Pending")
+        self.wait_state("p:1", "Active")
+        self.works("p:1")
 
     def test_restoring(self):
         self.daemon.create("r", Timeout=1, **SNAP_START)
