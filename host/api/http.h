@@ -11,8 +11,9 @@
  *
  * Refused with 400 and a closed connection: what is no HTTP/1.x, no Host, more than one
  * Content-Length, Content-Length beside Transfer-Encoding, any transfer coding but "chunked",
- * control bytes in the head, a target that is not a path. 413 a body over its limit, 431 a head
- * over its limit, 503 no memory for bodies left.
+ * control bytes in the head (but a 0 byte: libmicrohttpd ends a header's value there, which is then
+ * all there is of it, for the signature too), a target that is not a path. 413 a body over its
+ * limit, 431 a head over its limit, 503 no memory for bodies left.
  *
  * Threads: hooks and handlers run on the server's threads and must not block; all functions on
  * requests may be called from any thread.

@@ -32,6 +32,11 @@ class Steps(Case):
                     self.fails(f"{step} {fault}")
         self.assertLessEqual(len(self.place.machines()), 3)
 
+    def test_no_memory(self):
+        """thaw-vmm has no memory for the machine."""
+        self.forget_environments()
+        self.fails("create fail 12")
+
     def test_invoke(self):
         for fault in ("kill", "stop", "hangup", "cut", "noise"):
             with self.subTest(fault=fault):
@@ -120,8 +125,15 @@ class Snapshots(Case):
                 for pid in self.place.machines():
                     os.kill(pid, signal.SIGKILL)
         before = self.place.snapshots()
+        # What lies in the host is not the snapshot's fault.
+        for code in (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC):
+            self.place.order(f"restore fail {code}")
+            self.assertEqual(self.invoke("r:1").status, 500)
+            self.place.order()
+        time.sleep(0.3)
+        self.assertEqual(self.place.snapshots(), before)
         # A snapshot that thaw-vmm will not have is made again, and the event is served meanwhile.
-        self.place.order(f"restore fail 22")
+        self.place.order("restore fail 22")
         self.works("r:1")
         self.place.order()
         end = time.monotonic() + 10

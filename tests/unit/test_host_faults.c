@@ -31,10 +31,10 @@
 #include "lib/error.h"
 #include "lib/fd.h"
 
-#define SCALE     "0.02"
-#define THREADS   40
+#define SCALE     "0.03"
+#define THREADS   48
 #define CASES_MAX 400
-#define LATEST_MS 9000 /* the longest wait, scaled, is 3.6 s */
+#define LATEST_MS 15000 /* the longest wait, scaled, is 5.4 s */
 #define DIGEST    "00000000000000000000000000000000000000000000000000000000000000aa"
 
 /* --- what is done, and its steps --- */
