@@ -23,9 +23,12 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 
-#define STACK         (1u << 20)
-#define PAGE          100
-#define LOOK_AGAIN_MS 30000 /* after a state that could not be written */
+#define STACK (1u << 20)
+#define PAGE  100
+/* Between tries of the host to make one that is missing; then twice that, and so on. */
+#define REMAKE_MS      60000
+#define REMAKE_DOUBLED 6     /* 64 minutes at most */
+#define LOOK_AGAIN_MS  30000 /* after a state that could not be written */
 /* Of ours in the state directory, where a person may keep others. */
 #define PREFIX "thawd-"
 
@@ -33,6 +36,8 @@
 struct again {
 	struct again *next;
 	int64_t function_id, version;
+	uint64_t due_ns; /* not before */
+	unsigned int tries;
 };
 
 struct thaw_snapshots {
@@ -153,16 +158,23 @@ static int version_finish(struct thaw_snapshots *snapshots, const struct thaw_ta
 	return rc;
 }
 
-static void snapshots_make(struct thaw_snapshots *snapshots, int64_t function_id, int64_t version)
+/* False: the host failed to make one for a version that had one, and it is to be tried again. */
+static bool snapshots_make(struct thaw_snapshots *snapshots, int64_t function_id, int64_t version)
 {
 	struct making making = {.service = snapshots->service, .stop = &snapshots->stop};
 	struct thaw_error why = {0}, err = {0};
 	bool function_failed = false;
 	char name[THAW_FUNCTION_NAME_MAX + 1], id[THAW_REQUEST_ID_TEXT];
 
-	if (thaw_targets_get(snapshots->service->targets, function_id, version, &making.target,
-			     &err) < 0)
-		return; /* deleted meanwhile */
+	int rc = thaw_targets_get(snapshots->service->targets, function_id, version, &making.target,
+				  &err);
+	if (rc == -ENOENT)
+		return true; /* deleted meanwhile */
+	if (rc < 0) {
+		thaw_log(THAW_LOG_ERROR, "making a snapshot: %s", err.message);
+		snapshots->look_ns = thaw_deadline(LOOK_AGAIN_MS);
+		return false;
+	}
 	uint64_t began = thaw_monotonic_ns();
 	thaw_request_id_make(id);
 	/* A name of its own for each: an old one may be in use until its last environment goes. */
@@ -181,10 +193,10 @@ static void snapshots_make(struct thaw_snapshots *snapshots, int64_t function_id
 		thaw_log(THAW_LOG_WARN, "function \"%s\" of %s, version %s: %s", function->name,
 			 function->account, function->version, why.message);
 	/* One that is given up stays as it is, for the next start. */
-	int rc = made < 0 && thaw_stop_check(&snapshots->stop, NULL) < 0
-			 ? 0
-			 : version_finish(snapshots, making.target, made, function_failed, name,
-					  &why, &err);
+	rc = made < 0 && thaw_stop_check(&snapshots->stop, NULL) < 0
+		     ? 0
+		     : version_finish(snapshots, making.target, made, function_failed, name, &why,
+				      &err);
 	if (rc < 0 && made == 0)
 		thaw_snapshot_remove(&snapshots->service->host.state, name, NULL);
 	/* Of a version that is gone, or another by now, there is nothing to be written. */
@@ -195,6 +207,7 @@ static void snapshots_make(struct thaw_snapshots *snapshots, int64_t function_id
 	}
 	thaw_target_release(making.target);
 	thaw_targets_changed(snapshots->service->targets, function_id);
+	return made == 0 || function_failed;
 }
 
 /* --- what is to be made --- */
@@ -220,6 +233,7 @@ static void snapshots_look(struct thaw_snapshots *snapshots)
 						PAGE, &list, &count, &err);
 		if (more < 0) {
 			thaw_log(THAW_LOG_ERROR, "looking for snapshots to make: %s", err.message);
+			snapshots->look_ns = thaw_deadline(LOOK_AGAIN_MS);
 			return;
 		}
 		for (size_t i = 0; i < count; i++) {
@@ -341,18 +355,50 @@ static void collect_all(struct thaw_service *service)
 	thaw_archives_each(service, collect_archive, service, &err);
 }
 
+/* With the lock held: one that is due, taken out. */
+static struct again *again_take(struct thaw_snapshots *snapshots)
+{
+	struct again **place = &snapshots->again;
+	uint64_t now = thaw_monotonic_ns();
+
+	while (*place && (*place)->due_ns > now)
+		place = &(*place)->next;
+	struct again *again = *place;
+	if (again)
+		*place = again->next;
+	return again;
+}
+
+/* The host failed: later it may not. Meanwhile the version starts cold. */
+static void again_later(struct thaw_snapshots *snapshots, struct again *again)
+{
+	unsigned int doubled = again->tries < REMAKE_DOUBLED ? again->tries : REMAKE_DOUBLED;
+
+	again->tries++;
+	again->due_ns = thaw_deadline(REMAKE_MS << doubled);
+	pthread_mutex_lock(&snapshots->lock);
+	again->next = snapshots->again;
+	snapshots->again = again;
+	pthread_mutex_unlock(&snapshots->lock);
+}
+
 /* With the lock held. */
 static void snapshots_wait(struct thaw_snapshots *snapshots)
 {
 	uint64_t until_ns = snapshots->look_ns;
 
+	for (const struct again *again = snapshots->again; again; again = again->next) {
+		if (!until_ns || again->due_ns < until_ns)
+			until_ns = again->due_ns;
+	}
 	if (!until_ns) {
 		pthread_cond_wait(&snapshots->wake, &snapshots->lock);
 		return;
 	}
 	const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000),
 				       .tv_nsec = (long)(until_ns % 1000000000)};
-	if (pthread_cond_timedwait(&snapshots->wake, &snapshots->lock, &until) == ETIMEDOUT) {
+	pthread_cond_timedwait(&snapshots->wake, &snapshots->lock, &until);
+	if (snapshots->look_ns && snapshots->look_ns <= thaw_monotonic_ns()) {
 		snapshots->look_ns = 0;
 		snapshots->look = true;
 	}
@@ -366,22 +412,22 @@ static void *snapshots_thread(void *opaque)
 	pthread_mutex_lock(&snapshots->lock);
 	while (!snapshots->ending) {
 		bool look = snapshots->look, collect = snapshots->collect;
-		struct again *again = snapshots->again;
+		struct again *again = again_take(snapshots);
 		if (!look && !collect && !again) {
 			snapshots_wait(snapshots);
 			continue;
 		}
 		snapshots->look = snapshots->collect = false;
-		if (again)
-			snapshots->again = again->next;
 		pthread_mutex_unlock(&snapshots->lock);
 		if (look)
 			snapshots_look(snapshots);
-		if (again)
-			snapshots_make(snapshots, again->function_id, again->version);
-		free(again);
+		bool made = again && snapshots_make(snapshots, again->function_id, again->version);
 		if (collect || look || again)
 			collect_all(snapshots->service);
+		if (again && !made)
+			again_later(snapshots, again);
+		else
+			free(again);
 		pthread_mutex_lock(&snapshots->lock);
 	}
 	pthread_mutex_unlock(&snapshots->lock);

@@ -6,7 +6,7 @@
  *
  * A version is Pending until its snapshot is there; then Active, or Failed with what its init said.
  * One that had a snapshot stays Active while that is made again, and its invocations start cold
- * meanwhile.
+ * meanwhile; when the host fails to, it tries again, after a minute and then later and later.
  *
  * Also what nobody refers to any more goes away here: snapshots, drives, archives.
  */

@@ -55,8 +55,7 @@ class Steps(Case):
                     self.place.order()
                     self.works()
         self.daemon.wait_idle()
-        for pid in self.place.machines():
-            os.kill(pid, signal.SIGKILL)
+        self.end_machines()
         self.works()
 
     def test_restart_takes_too_long(self):
@@ -122,8 +121,7 @@ class Snapshots(Case):
                 self.place.order()
                 self.works("r:1")
                 # It is to be restored the next time.
-                for pid in self.place.machines():
-                    os.kill(pid, signal.SIGKILL)
+                self.end_machines()
         before = self.place.snapshots()
         # What lies in the host is not the snapshot's fault.
         for code in (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC):
@@ -152,8 +150,7 @@ class Images(Case):
         before = self.place.snapshots()
         image = os.path.join(self.place.data, "snapshots", before[0], "image.raw")
         os.truncate(image, 4096)
-        for pid in self.place.machines():
-            os.kill(pid, signal.SIGKILL)
+        self.end_machines()
         # What SIGBUS would be.
         self.place.order("resume kill")
         self.assertEqual(self.invoke("i:1").status, 500)
@@ -163,8 +160,31 @@ class Images(Case):
         end = time.monotonic() + 10
         while set(self.place.snapshots()) & set(before) and time.monotonic() < end:
             time.sleep(0.02)
-        self.assertFalse(set(self.place.snapshots()) & set(before))
+        self.assertFalse(set(self.place.snapshots()) & set(before), "".join(self.daemon.log[-12:]))
         self.works("i:1")
+
+    def test_made_again_later(self):
+        """The host fails to make it again: the version starts cold, until it can."""
+        before = set(self.place.snapshots())
+        self.daemon.create("l", Timeout=1, **SNAP_START)
+        self.wait_state("l:1", "Active")
+        self.works("l:1")
+        mine, = set(self.place.snapshots()) - before
+        os.truncate(os.path.join(self.place.data, "snapshots", mine, "image.raw"), 4096)
+        self.end_machines()
+        self.place.order("resume kill", "snapshot fail 28")
+        self.assertEqual(self.invoke("l:1").status, 500)
+        end = time.monotonic() + 15
+        while not [line for line in self.daemon.log if '"l"' in line and "as ordered" in line]:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+        self.works("l:1")
+        self.assertEqual(self.state_of("l:1")["State"], "Active")
+        self.place.order()
+        while len([line for line in self.daemon.log if '"l"' in line and "snapshot made" in line]) < 2:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+        self.works("l:1")
 
     def test_young(self):
         """A function that kills its machines makes no work for the others' snapshots."""
