@@ -119,6 +119,33 @@ class Failing(Case):
         self.sweep(MESSAGE, [errno.ENOBUFS, errno.EINTR], 20)
 
 
+class Space(Case):
+    """As much address space as a few events at a time need, and more events than that."""
+
+    options = ("--starting", "100")
+    wrap = ("prlimit", "--as=430000000")
+
+    def test_address_space(self):
+        statuses = collections.Counter()
+
+        def ask():
+            try:
+                statuses[self.invoke(event={"sleep": 400, "pad": "x" * 3000000}).status] += 1
+            except OSError:
+                statuses["closed"] += 1
+
+        threads = [threading.Thread(target=ask) for _ in range(40)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        self.assertIsNone(self.daemon.process.poll(), self.daemon.log[-5:])
+        self.works()
+        support.say(f"  {dict(statuses)}")
+        self.assertLessEqual(set(statuses), {200, 429, 500, 503, "closed"})
+        self.assertEqual(sum(statuses.values()), 40)
+
+
 class Unsigned(Case):
     options = ("--no-auth=no",)
 

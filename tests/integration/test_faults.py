@@ -11,6 +11,7 @@ import subprocess
 import time
 
 import support
+from test_daemon import FUNCTIONS, Daemon, cpu_seconds
 
 # Of the way from the start of thaw-vmm to the answer, in eighths.
 MOMENTS = 6
@@ -102,6 +103,31 @@ class Machines(support.Case):
         if result.code != support.OK:
             self.assert_lost(result, r"died: signal 7|stopped|closed|in time")
         self.assertEqual(self.invoke_once().code, support.OK)
+
+
+class Ends(support.Case):
+    def test_while_a_snapshot_is_made(self):
+        """SIGTERM of thawd while a guest boots for a snapshot: it ends by itself, and leaves nothing."""
+        daemon = Daemon(self.state.path)
+        try:
+            daemon.create("f", Publish=True, SnapStart={"ApplyOn": "PublishedVersions"})
+            end = time.monotonic() + 20
+            while not self.at_work(daemon) and time.monotonic() < end:
+                time.sleep(0.05)
+            self.assertTrue(self.at_work(daemon))
+            _, data = daemon.ask("GET", FUNCTIONS + "/f:1/configuration")
+            self.assertEqual(json.loads(data)["State"], "Pending")
+        finally:
+            began = time.monotonic()
+            code = daemon.stop()
+        self.assertEqual(code, 0)
+        self.assertLess(time.monotonic() - began, 10)
+        self.assertEqual(os.listdir(os.path.join(self.state.path, "snapshots")), [])
+
+    @staticmethod
+    def at_work(daemon):
+        """A guest that runs, not a shell in waiting."""
+        return [pid for pid in daemon.environments() if cpu_seconds(pid) > 0.3]
 
 
 if __name__ == "__main__":
