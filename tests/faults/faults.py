@@ -9,13 +9,10 @@ import json
 import mmap
 import os
 import re
-import resource
 import signal
 import struct
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
 
@@ -23,7 +20,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "integration"))
 sys.path.insert(1, os.path.join(os.path.dirname(HERE), "clients"))
 import support  # noqa: E402
-from test_daemon import FUNCTIONS, THAWD, Daemon, alive, cpu_seconds  # noqa: E402
+from test_daemon import FUNCTIONS, Daemon, alive  # noqa: E402
 from daemon import groups  # noqa: E402
 
 PROGRAMS = os.path.join(support.BUILD, "tests", "faults")
@@ -218,8 +215,3 @@ class Case(unittest.TestCase):
             with contextlib.suppress(OSError):
                 kinds[re.sub(r"\[?\d+\]?|[0-9a-f]{16,}", "", os.readlink(f"{folder}/{name}"))] += 1
         return kinds
-
-
-__all__ = ["ACCEPT", "CHANGES", "FUNCTIONS", "MEMORY", "MESSAGE", "NAME", "OPEN", "PROGRAMS", "READ", "SIZE",
-           "SOCKET", "SYNC", "THAWD", "THREAD", "WRITE", "Case", "Daemon", "Place", "Shim", "alive",
-           "cpu_seconds", "json", "os", "resource", "subprocess", "support", "threading", "time", "unittest"]

@@ -5,13 +5,18 @@
 import collections
 import errno
 import http.client
+import json
+import os
 import signal
 import socket
+import subprocess
 import tempfile
+import threading
+import time
 
-from faults import *  # noqa: F403
-from faults import (ACCEPT, CHANGES, FUNCTIONS, MEMORY, MESSAGE, NAME, OPEN, READ, SIZE, SOCKET, SYNC, THREAD, WRITE,
-                    Case, Place, cpu_seconds, json, os, resource, subprocess, support, threading, time)
+from faults import (ACCEPT, CHANGES, MEMORY, MESSAGE, NAME, OPEN, READ, SIZE, SOCKET, SYNC, THREAD, WRITE, Case,
+                    Place, support)
+from test_daemon import FUNCTIONS, archive, cpu_seconds
 
 EVENT = {"X-Amz-Invocation-Type": "Event"}
 SNAP_START = {"Publish": True, "SnapStart": {"ApplyOn": "PublishedVersions"}}
@@ -64,7 +69,6 @@ class Failing(Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        from test_daemon import archive
         cls.code = archive("behaviours")
 
     def sweep(self, calls, codes, most, **more):
@@ -249,7 +253,6 @@ class Full(Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        from test_daemon import archive
         cls.code = archive("behaviours")
 
 
