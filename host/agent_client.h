@@ -49,6 +49,7 @@ struct thaw_agent {
 		bool invoke;
 	} asked[THAW_AGENT_ASKED_MAX]; /* not yet answered, oldest first */
 	size_t asked_count;
+	size_t late; /* bytes of log that have come since the deadline of the answer waited for */
 	struct thaw_frame_reader reader;
 	uint8_t *out; /* not yet written */
 	size_t out_size, out_done, out_space;
@@ -91,7 +92,8 @@ int thaw_agent_flush(struct thaw_agent *agent, struct thaw_error *err);
 int thaw_agent_wait_greeting(struct thaw_agent *agent, uint64_t deadline, struct thaw_error *err);
 
 /* Waits for the answer to `seq`, the oldest request not yet answered. On 0 the caller owns
- * *message, whose body is `want` (thaw__agent__guest_message__free_unpacked). A Failure becomes
+ * *message, whose body is `want` (thaw__agent__guest_message__free_unpacked). What has arrived by
+ * the deadline counts, even if we come to look at it later. A Failure becomes
  * -EREMOTEIO with its message. -EPIPE: the guest has closed; -EPROTO: it broke the rules;
  * -ETIMEDOUT; or what the watch returned. */
 int thaw_agent_receive(struct thaw_agent *agent, uint32_t seq,

@@ -94,6 +94,7 @@ void thaw_environment_init(struct thaw_environment *environment, const struct th
 
 void thaw_environment_close(struct thaw_environment *environment)
 {
+	thaw_stop_leave(&environment->stop_entry);
 	thaw_agent_close(&environment->agent);
 	thaw_vmm_close(&environment->vmm);
 	free(environment->start_error);

@@ -16,6 +16,7 @@
 #include "host/agent_client.h"
 #include "host/function.h"
 #include "host/phases.h"
+#include "host/stop.h"
 #include "host/vmm_client.h"
 
 struct thaw_host;
@@ -114,6 +115,8 @@ struct thaw_environment {
 	struct thaw_vmm vmm;
 	struct thaw_agent agent;
 	struct thaw_shells *shells; /* set before the start, or NULL: where microVMs wait */
+	struct thaw_stop *stop;     /* the same: by which another thread ends it */
+	struct thaw_stop_entry stop_entry;
 	bool from_shell;
 	thaw_agent_log_fn *log; /* set before the start, or NULL */
 	void *log_context;

@@ -265,5 +265,6 @@ int environment_spawn(struct thaw_environment *environment, const struct thaw_ma
 			return rc;
 	}
 	thaw_phases_mark(&environment->phases, "spawn");
-	return 0;
+	return thaw_stop_enter(environment->stop, &environment->stop_entry, environment->vmm.socket,
+			       err);
 }

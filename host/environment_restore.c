@@ -72,7 +72,7 @@ static int environment_restored(struct thaw_environment *environment, uint32_t i
 		/* What thaw-vmm itself says of the files, against what befell it or the host. */
 		environment->snapshot_refused = rc != -EPIPE && rc != -ETIMEDOUT && rc != -EPROTO &&
 						rc != -ECANCELED && rc != -ENOMEM &&
-						rc != -ENOSPC && rc != -EMFILE;
+						rc != -ENOSPC && rc != -EMFILE && rc != -ENFILE;
 		return rc;
 	}
 	environment_steps(&environment->restore_steps, reply->restore->steps,

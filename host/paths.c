@@ -121,6 +121,9 @@ int thaw_paths_check_runtime(const struct thaw_paths *paths, const char *runtime
 		return thaw_error_set(err, ENAMETOOLONG, "the path of the images is too long");
 	DIR *dir = opendir(path);
 	struct dirent *entry;
+	/* Without descriptors or memory nothing is known of runtimes. */
+	if (!dir && errno != ENOENT && errno != ENOTDIR)
+		return thaw_error_errno(err, errno, "looking for runtimes in \"%s\"", path);
 	while (dir && (entry = readdir(dir))) {
 		char *dot = strrchr(entry->d_name, '.');
 		if (!dot || strcmp(dot, ".erofs") != 0)

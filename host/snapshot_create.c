@@ -77,6 +77,7 @@ static int create_boot(struct create *c, bool *function_failed, struct thaw_erro
 		c->plan->init_timeout_ms ? c->plan->init_timeout_ms : CREATE_INIT_TIMEOUT_MS;
 	environment->log = c->plan->log;
 	environment->log_context = c->plan->log_context;
+	environment->stop = c->plan->stop;
 	create_progress(c, "booting");
 	int rc = thaw_environment_boot(environment, &c->cold.machine, err);
 	if (rc < 0)
@@ -273,6 +274,8 @@ static int create_all(struct create *c, bool *function_failed, struct thaw_error
 		rc = create_link_drives(c, err);
 	if (rc == 0)
 		rc = create_manifest(c, err);
+	if (rc == 0)
+		rc = thaw_stop_check(c->plan->stop, err);
 	/* The first machine's memory is not wanted beside its clone's. */
 	thaw_environment_close(&c->environment);
 	if (rc == 0)
@@ -309,6 +312,9 @@ int thaw_snapshot_create(const struct thaw_host *host, const struct thaw_snapsho
 	thaw_environment_init(&c.environment, host, plan->function);
 	rc = create_all(&c, function_failed, err);
 	thaw_environment_close(&c.environment);
+	/* What failed because of that tells of sockets. */
+	if (rc < 0)
+		rc = thaw_stop_check(plan->stop, err) < 0 ? -ECANCELED : rc;
 	thaw_workdir_drop(&c.work);
 	thaw_cold_close(&c.cold);
 	thaw_cleanup_close(&c.files.state);

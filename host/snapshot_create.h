@@ -24,6 +24,7 @@ struct thaw_snapshot_plan {
 	Thaw__Vmm__CpuTemplate cpu_template;
 	const uint8_t *event; /* JSON, or NULL: no working set is recorded */
 	size_t event_size;
+	struct thaw_stop *stop; /* by which another thread gives it up (-ECANCELED); or NULL */
 	thaw_agent_log_fn *log;
 	void *log_context;
 	void (*progress)(void *context, const char *text); /* may be NULL */

@@ -214,6 +214,11 @@ static bool image_is_good(int dir)
 	return strcmp(wanted, noted) == 0;
 }
 
+bool thaw_snapshot_image_is_good(const struct thaw_snapshot *snapshot)
+{
+	return image_is_good(snapshot->dir);
+}
+
 static int image_materialise(const struct thaw_snapshot *snapshot, const struct thaw_host *host,
 			     int image, struct thaw_error *err)
 {

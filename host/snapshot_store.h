@@ -47,6 +47,10 @@ void thaw_snapshot_close(struct thaw_snapshot *snapshot);
 int thaw_snapshot_open_image(struct thaw_snapshot *snapshot, const struct thaw_host *host,
 			     bool *direct, struct thaw_error *err);
 
+/* Whether the raw image is still the one that was made: clones that have mapped another have other
+ * memory, or none. */
+bool thaw_snapshot_image_is_good(const struct thaw_snapshot *snapshot);
+
 /* Opens the runtime's root image, which must be the one that the guest has mapped. -ESTALE. */
 int thaw_snapshot_open_root(const struct thaw_snapshot *snapshot, const struct thaw_host *host,
 			    int *fd, struct thaw_error *err);

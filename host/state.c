@@ -96,7 +96,7 @@ static int state_lock(const struct thaw_state *state, int how)
 	return fd;
 }
 
-static void state_sweep(const struct thaw_state *state)
+void thaw_state_sweep(const struct thaw_state *state)
 {
 	cleanup_close int lock = state_lock(state, LOCK_EX | LOCK_NB);
 	/* Somebody makes or sweeps just now: the next command will do it. */
@@ -144,7 +144,7 @@ int thaw_state_open(struct thaw_state *state, const char *path, struct thaw_erro
 		thaw_state_close(state);
 		return rc;
 	}
-	state_sweep(state);
+	thaw_state_sweep(state);
 	return 0;
 }
 

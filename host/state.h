@@ -34,6 +34,9 @@ struct thaw_state {
 
 /* Opens (making what is missing, mode 0700) and sweeps. */
 int thaw_state_open(struct thaw_state *state, const char *path, struct thaw_error *err);
+/* Removes what is half-made and nobody's: killed predecessors', and what its maker could not remove
+ * (of this process too). */
+void thaw_state_sweep(const struct thaw_state *state);
 void thaw_state_close(struct thaw_state *state);
 
 /* A directory of tmp/ of one's own. */

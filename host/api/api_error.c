@@ -100,16 +100,15 @@ const struct thaw_api_error *thaw_api_error_find(const char *code)
 static struct thaw_http_response *error_make(const struct thaw_api_error *error, json_t *body)
 {
 	cleanup_free char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-	struct thaw_http_response *response = text ? thaw_http_response_new(error->status) : NULL;
+	struct thaw_http_response *response =
+		text ? thaw_http_response_new(error->status) : thaw_http_response_no_memory();
 
 	json_decref(body);
-	if (!response)
-		return NULL;
 	if (thaw_http_response_header(response, "x-amzn-ErrorType", error->code) < 0 ||
 	    thaw_http_response_header(response, "Content-Type", "application/json") < 0 ||
 	    thaw_http_response_body_copy(response, text, strlen(text)) < 0) {
 		thaw_http_response_free(response);
-		return NULL;
+		return thaw_http_response_no_memory();
 	}
 	return response;
 }
@@ -140,7 +139,7 @@ struct thaw_http_response *thaw_api_error_response(const char *code, const char 
 	int n = vasprintf(&message, format, ap);
 	va_end(ap);
 	if (n < 0)
-		return NULL;
+		return thaw_http_response_no_memory();
 	struct thaw_http_response *response = error_make(error, error_body(error, message));
 	free(message);
 	return response;
@@ -157,10 +156,7 @@ struct thaw_http_response *thaw_api_throttle_response(const char *reason, unsign
 	json_object_set_new(body, "Reason", json_string(reason));
 	json_object_set_new(body, "retryAfterSeconds", json_string(seconds));
 	struct thaw_http_response *response = error_make(error, body);
-	if (response && thaw_http_response_header(response, "Retry-After", seconds) < 0) {
-		thaw_http_response_free(response);
-		return NULL;
-	}
+	thaw_http_response_header(response, "Retry-After", seconds);
 	return response;
 }
 
@@ -170,7 +166,7 @@ struct thaw_http_response *thaw_api_validation_response(const struct thaw_valida
 	cleanup_free char *message = malloc(size);
 
 	if (!message)
-		return NULL;
+		return thaw_http_response_no_memory();
 	const char *code = thaw_validation_message(validation, message, size);
 	return thaw_api_error_response(code, "%s", message);
 }

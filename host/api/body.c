@@ -39,6 +39,23 @@ static const char *body_shape(const uint8_t *data, size_t size)
 	return values > THAW_BODY_VALUES_MAX ? "it has too many values" : NULL;
 }
 
+/* What jansson adds to our own check: duplicate names, U+0000, half surrogates, numbers that do not
+ * fit. All else is its way to say that there is no memory: NULL. */
+static const char *parser_objection(const json_error_t *fault)
+{
+	switch (json_error_code(fault)) {
+	case json_error_duplicate_key:
+	case json_error_null_character:
+	case json_error_null_byte_in_key:
+	case json_error_numeric_overflow:
+		break;
+	default:
+		if (strncmp(fault->text, "invalid Unicode", 15) != 0)
+			return NULL;
+	}
+	return "a duplicate name, a null character or a number out of range";
+}
+
 int thaw_body_parse(const void *data, size_t size, struct thaw_validation *validation,
 		    json_t **tree, struct thaw_object *object)
 {
@@ -58,10 +75,8 @@ int thaw_body_parse(const void *data, size_t size, struct thaw_validation *valid
 		if (!wrong) {
 			*tree = json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY,
 					   &fault);
-			/* What jansson adds: duplicate names, U+0000, numbers that do not fit. */
 			if (!*tree)
-				wrong = "a duplicate name, a null character or a number out of "
-					"range";
+				wrong = parser_objection(&fault);
 		}
 		if (wrong)
 			return thaw_validation_serialization(

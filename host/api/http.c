@@ -15,11 +15,12 @@
 #include "lib/log.h"
 
 /* Of a connection's memory, what parsed headers take beside their text. */
-#define POOL_EXTRA   (48u << 10)
-#define THREAD_STACK (512u << 10)
-#define BACKLOG      1024
-#define FORCED_MS    5000 /* for the server's own threads to see that all is over */
-#define CLOSED_MS    200  /* for connections to close by themselves before they are closed */
+#define POOL_EXTRA      (48u << 10)
+#define THREAD_STACK    (512u << 10)
+#define BACKLOG         1024
+#define ACCEPT_AGAIN_MS 50
+#define FORCED_MS       5000 /* for the server's own threads to see that all is over */
+#define CLOSED_MS       200  /* for connections to close by themselves before they are closed */
 
 void thaw_http_config_init(struct thaw_http_config *config)
 {
@@ -109,6 +110,10 @@ __attribute__((format(printf, 2, 0))) static void server_log(void *opaque, const
 	vsnprintf(text, sizeof(text), format, ap);
 	thaw_text_printable(text);
 	thaw_log(THAW_LOG_DEBUG, "http: %s", text);
+	/* No descriptor for a thread's first connection: it would ask for one again at once, and go
+	 * on so. There is nothing else for this thread to do meanwhile. */
+	if (strstr(format, "FIRST connection"))
+		nanosleep(&(struct timespec){.tv_nsec = ACCEPT_AGAIN_MS * 1000000L}, NULL);
 }
 
 static int server_serve(struct thaw_http_server *server, struct thaw_error *err)

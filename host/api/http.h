@@ -11,8 +11,9 @@
  *
  * Refused with 400 and a closed connection: what is no HTTP/1.x, no Host, more than one
  * Content-Length, Content-Length beside Transfer-Encoding, any transfer coding but "chunked",
- * control bytes in the head, a target that is not a path. 413 a body over its limit, 431 a head
- * over its limit, 503 no memory for bodies left.
+ * control bytes in the head (but a 0 byte: libmicrohttpd ends a header's value there, which is then
+ * all there is of it, for the signature too), a target that is not a path. 413 a body over its
+ * limit, 431 a head over its limit, 503 no memory for bodies left.
  *
  * Threads: hooks and handlers run on the server's threads and must not block; all functions on
  * requests may be called from any thread.
@@ -124,14 +125,17 @@ void thaw_http_stop(struct thaw_http_server *server, unsigned int grace_ms);
 /* The value of the first header `name` (any case), or NULL. */
 const char *thaw_http_header(const struct thaw_http_request *request, const char *name);
 
-/* A response without headers and body, or NULL without memory. All that takes a response allows
- * NULL (a failed thaw_http_response_new): the client gets 500. */
+/* A response without headers and body. What makes responses never gives NULL for want of memory,
+ * since NULL often means "no refusal": it gives the one of no_memory. Whoever adds to a response
+ * need not look whether that could be done: what lacks a part is sent as 500, with nothing, as are
+ * NULL and no_memory. */
 struct thaw_http_response *thaw_http_response_new(unsigned int status);
+struct thaw_http_response *thaw_http_response_no_memory(void);
 void thaw_http_response_free(struct thaw_http_response *response);
 unsigned int thaw_http_response_status(const struct thaw_http_response *response);
 
 /* Appends a header, copied. -EINVAL: a name or value that would break the head; -E2BIG: more than
- * THAW_HTTP_HEADERS_MAX; -ENOMEM. */
+ * THAW_HTTP_HEADERS_MAX (these two leave the response as it is); -ENOMEM. */
 int thaw_http_response_header(struct thaw_http_response *response, const char *name,
 			      const char *value);
 

@@ -127,7 +127,9 @@ struct thaw_http_response {
 	struct thaw_http_header headers[THAW_HTTP_HEADERS_MAX];
 	void *body;
 	size_t body_size;
-	int file; /* -1: none; in place of the body */
+	int file;    /* -1: none; in place of the body */
+	bool broken; /* something of it is lost: it is sent as 500, with nothing */
+	bool shared; /* the one for want of memory: nobody's to change or free */
 };
 
 /* http_watch.c */

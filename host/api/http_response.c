@@ -10,20 +10,36 @@
 
 #define STREAM_BLOCK (32u << 10)
 
+struct thaw_http_response *thaw_http_response_no_memory(void)
+{
+	static struct thaw_http_response no_memory = {
+		.status = 500, .file = -1, .broken = true, .shared = true};
+
+	return &no_memory;
+}
+
 struct thaw_http_response *thaw_http_response_new(unsigned int status)
 {
 	struct thaw_http_response *response = calloc(1, sizeof(*response));
 
-	if (response) {
-		response->status = status;
-		response->file = -1;
-	}
+	if (!response)
+		return thaw_http_response_no_memory();
+	response->status = status;
+	response->file = -1;
 	return response;
+}
+
+/* Who adds to a response need not look whether it could be done. */
+static int response_break(struct thaw_http_response *response)
+{
+	if (response && !response->shared)
+		response->broken = true;
+	return -ENOMEM;
 }
 
 void thaw_http_response_free(struct thaw_http_response *response)
 {
-	if (!response)
+	if (!response || response->shared)
 		return;
 	/* A header's name and value are one allocation. */
 	for (size_t i = 0; i < response->header_count; i++)
@@ -36,7 +52,7 @@ void thaw_http_response_free(struct thaw_http_response *response)
 
 unsigned int thaw_http_response_status(const struct thaw_http_response *response)
 {
-	return response ? response->status : 500;
+	return response && !response->broken ? response->status : 500;
 }
 
 /* RFC 9110, 5.6.2. */
@@ -65,7 +81,7 @@ static bool is_value(const char *text)
 int thaw_http_response_header(struct thaw_http_response *response, const char *name,
 			      const char *value)
 {
-	if (!response)
+	if (!response || response->broken)
 		return -ENOMEM;
 	if (!is_token(name) || !is_value(value))
 		return -EINVAL;
@@ -74,7 +90,7 @@ int thaw_http_response_header(struct thaw_http_response *response, const char *n
 	size_t name_size = strlen(name) + 1, value_size = strlen(value) + 1;
 	char *text = malloc(name_size + value_size);
 	if (!text)
-		return -ENOMEM;
+		return response_break(response);
 	memcpy(text, name, name_size);
 	memcpy(text + name_size, value, value_size);
 	response->headers[response->header_count++] =
@@ -84,7 +100,7 @@ int thaw_http_response_header(struct thaw_http_response *response, const char *n
 
 int thaw_http_response_body_take(struct thaw_http_response *response, void *data, size_t size)
 {
-	if (!response) {
+	if (!response || response->broken) {
 		free(data);
 		return -ENOMEM;
 	}
@@ -99,7 +115,7 @@ int thaw_http_response_body_take(struct thaw_http_response *response, void *data
 
 int thaw_http_response_body_file(struct thaw_http_response *response, int fd, size_t size)
 {
-	if (!response) {
+	if (!response || response->broken) {
 		close(fd);
 		return -ENOMEM;
 	}
@@ -113,7 +129,7 @@ int thaw_http_response_body_copy(struct thaw_http_response *response, const void
 	void *copy = malloc(size ? size : 1);
 
 	if (!copy)
-		return -ENOMEM;
+		return response_break(response);
 	memcpy(copy, data, size);
 	return thaw_http_response_body_take(response, copy, size);
 }
@@ -143,7 +159,7 @@ struct thaw_http_response *http_response_plain(unsigned int status, const char *
 	if (thaw_http_response_header(response, "Content-Type", "application/json") < 0 ||
 	    thaw_http_response_body_copy(response, text, (size_t)size) < 0) {
 		thaw_http_response_free(response);
-		return NULL;
+		return thaw_http_response_no_memory();
 	}
 	return response;
 }
@@ -151,8 +167,14 @@ struct thaw_http_response *http_response_plain(unsigned int status, const char *
 struct MHD_Response *http_response_make(struct thaw_http_response *response, const char *id,
 					bool close, struct http_exchange *stream)
 {
-	struct MHD_Response *made;
+	struct MHD_Response *made = NULL;
 
+	if (response && response->broken) {
+		thaw_http_response_free(response);
+		response = NULL;
+		if (stream)
+			return NULL;
+	}
 	if (stream) {
 		http_exchange_ref(stream);
 		made = MHD_create_response_from_callback(

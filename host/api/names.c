@@ -118,7 +118,8 @@ static bool tag_matches(const char *text)
 	return true;
 }
 
-static bool shape_matches(enum thaw_shape shape, const char *text)
+static bool shape_matches(enum thaw_shape shape, const char *text,
+			  struct thaw_validation *validation)
 {
 	if (!shapes[shape].pattern)
 		return true;
@@ -129,7 +130,11 @@ static bool shape_matches(enum thaw_shape shape, const char *text)
 	/* The model's lookahead, which POSIX has not: not digits only. */
 	if (shape == THAW_SHAPE_ALIAS && strspn(text, "0123456789") == strlen(text))
 		return false;
-	return regexec(&shape_regex[shape], text, 0, NULL, 0) == 0;
+	int rc = regexec(&shape_regex[shape], text, 0, NULL, 0);
+	/* Refused all the same, but not for what the client sent. */
+	if (rc != 0 && rc != REG_NOMATCH)
+		validation->host_failed = true;
+	return rc == 0;
 }
 
 static int length_check(const char *text, unsigned int min, unsigned int max, const char *member,
@@ -161,7 +166,7 @@ int thaw_shape_check(enum thaw_shape shape, const char *text, const char *member
 	int rc = 0;
 
 	pthread_once(&names_once, names_prepare);
-	if (!shape_matches(shape, text))
+	if (!shape_matches(shape, text, validation))
 		rc = pattern_fault(text, member, s->pattern, validation);
 	if (length_check(text, s->min, s->max, member, validation) < 0)
 		rc = -EINVAL;

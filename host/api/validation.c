@@ -10,6 +10,7 @@
 void thaw_validation_init(struct thaw_validation *validation)
 {
 	validation->count = 0;
+	validation->host_failed = false;
 	validation->used = 0;
 	validation->text[0] = 0;
 	validation->serialization[0] = 0;
@@ -122,6 +123,10 @@ int thaw_validation_serialization(struct thaw_validation *validation, const char
 const char *thaw_validation_message(const struct thaw_validation *validation, char *message,
 				    size_t size)
 {
+	if (validation->host_failed) {
+		snprintf(message, size, "Internal failure. Please retry.");
+		return "ServiceException";
+	}
 	if (validation->serialization[0]) {
 		snprintf(message, size, "%s", validation->serialization);
 		return "SerializationException";

@@ -20,6 +20,7 @@
 
 struct thaw_validation {
 	unsigned int count;      /* faults found */
+	bool host_failed;        /* a value could not be checked: told before all else */
 	char serialization[256]; /* a value of the wrong type: told before all else */
 	size_t used;
 	char text[THAW_VALIDATION_TEXT_MAX]; /* of the first THAW_VALIDATION_MAX */
@@ -39,10 +40,11 @@ int thaw_validation_serialization(struct thaw_validation *validation, const char
 
 static inline bool thaw_validation_failed(const struct thaw_validation *validation)
 {
-	return validation->count || validation->serialization[0];
+	return validation->host_failed || validation->count || validation->serialization[0];
 }
 
-/* The error's code ("SerializationException" or "ValidationException") and message, which fits
+/* The error's code ("SerializationException", "ValidationException"; "ServiceException" when
+ * the host could not check) and message, which fits
  * `size` bytes of THAW_VALIDATION_TEXT_MAX + 64. */
 const char *thaw_validation_message(const struct thaw_validation *validation, char *message,
 				    size_t size);

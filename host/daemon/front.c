@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/daemon/descriptors.h"
 #include "host/daemon/service.h"
 #include "host/daemon/top.h"
 #include "host/operations/operation.h"
 #include "host/telemetry/metrics.h"
+#include "lib/log.h"
 
 #define BODY_TOTAL (1u << 30) /* of all requests under way */
 
@@ -15,10 +17,8 @@ static struct thaw_http_response *respond_text(const char *text)
 {
 	struct thaw_http_response *response = thaw_http_response_new(200);
 
-	if (response) {
-		thaw_http_response_header(response, "Content-Type", "text/plain");
-		thaw_http_response_body_copy(response, text, strlen(text));
-	}
+	thaw_http_response_header(response, "Content-Type", "text/plain");
+	thaw_http_response_body_copy(response, text, strlen(text));
 	return response;
 }
 
@@ -28,10 +28,10 @@ static struct thaw_http_response *respond_metrics(struct thaw_service *service, 
 	char *text;
 	size_t size;
 
-	if (!response || thaw_metrics_render(service->metrics, account, thaw_top_gauges, service,
-					     &text, &size) < 0) {
+	if (thaw_metrics_render(service->metrics, account, thaw_top_gauges, service, &text, &size) <
+	    0) {
 		thaw_http_response_free(response);
-		return NULL;
+		return thaw_http_response_no_memory();
 	}
 	thaw_http_response_header(response, "Content-Type", THAW_METRICS_CONTENT_TYPE);
 	thaw_http_response_body_take(response, text, size);
@@ -86,7 +86,10 @@ int thaw_front_start(struct thaw_service *service, struct thaw_error *err)
 	http.address = service->config->address;
 	http.port = service->config->port;
 	http.threads = service->config->threads;
-	http.connections = service->config->connections;
+	http.connections = thaw_descriptors_connections(service->config);
+	if (http.connections < service->config->connections)
+		thaw_log(THAW_LOG_WARN, "%u connections at most, not %u: too few descriptors",
+			 http.connections, service->config->connections);
 	http.body_total = BODY_TOTAL;
 	http.hooks = (struct thaw_http_hooks){
 		.head = front_head,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What happens by the clock: logs that are too old or too large go (host/telemetry/logs.h). */
+/* What happens by the clock, every ten minutes: logs that are too old or too large go
+ * (host/telemetry/logs.h), and what is half-made and nobody's (host/state.h). */
 #ifndef THAW_HOST_DAEMON_HOUSEKEEPING_H
 #define THAW_HOST_DAEMON_HOUSEKEEPING_H
 

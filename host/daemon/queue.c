@@ -217,14 +217,13 @@ struct queue_job *queue_job_new(struct thaw_queue *queue, struct thaw_event *eve
 {
 	struct queue_job *job = calloc(1, sizeof(*job));
 
-	if (!job) {
-		thaw_event_clear(event);
+	if (!job || queue_context_read(&job->context, event->context, NULL) < 0) {
+		free(job);
 		return NULL;
 	}
 	job->queue = queue;
 	job->event = *event;
 	snprintf(job->name, sizeof(job->name), "%s", name);
-	queue_context_read(&job->context, event->context);
 	pthread_mutex_lock(&queue->lock);
 	while (queue->jobs[job->slot])
 		job->slot++;

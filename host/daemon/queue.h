@@ -34,6 +34,9 @@
  * A chain of events that destinations and dead letters make, from function to function, ends
  * after THAW_QUEUE_DEPTH_MAX: then nothing is sent on.
  *
+ * When the wall clock is set, by more than two seconds, what waits is as old, and as long from
+ *being due, as it was before.
+ *
  * At least once: what was under way when the process died, or at the end of the drain, is handed
  * out again at the next start.
  *

@@ -38,28 +38,35 @@ int queue_context_text(const struct queue_context *context, char **text, struct 
 	return thaw_error_errno(err, ENOMEM, "an event's context");
 }
 
-static char *member_get(const json_t *tree, const char *name)
+static char *member_get(const json_t *tree, const char *name, bool *lost)
 {
 	const char *text = json_string_value(json_object_get(tree, name));
+	char *copy = text ? strdup(text) : NULL;
 
-	return text ? strdup(text) : NULL;
+	*lost |= text && !copy;
+	return copy;
 }
 
-void queue_context_read(struct queue_context *context, const char *text)
+int queue_context_read(struct queue_context *context, const char *text, struct thaw_error *err)
 {
 	json_t *tree = text ? json_loads(text, 0, NULL) : NULL;
+	bool lost = text && !tree;
 
 	*context = (struct queue_context){
-		.trace = member_get(tree, "trace"),
-		.client = member_get(tree, "client"),
+		.trace = member_get(tree, "trace", &lost),
+		.client = member_get(tree, "client", &lost),
 		.depth = (int)json_integer_value(json_object_get(tree, "depth")),
-		.url = member_get(tree, "url"),
+		.url = member_get(tree, "url", &lost),
 		.dead_letter = json_is_true(json_object_get(tree, "deadLetter")),
-		.id = member_get(tree, "id"),
-		.code = member_get(tree, "code"),
-		.message = member_get(tree, "message"),
+		.id = member_get(tree, "id", &lost),
+		.code = member_get(tree, "code", &lost),
+		.message = member_get(tree, "message", &lost),
 	};
 	json_decref(tree);
+	if (!lost)
+		return 0;
+	queue_context_clear(context);
+	return thaw_error_errno(err, ENOMEM, "an event's context");
 }
 
 void queue_context_clear(struct queue_context *context)

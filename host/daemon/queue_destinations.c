@@ -154,16 +154,20 @@ bool queue_is_url(const char *target)
 	return strncasecmp(target, "http://", 7) == 0 || strncasecmp(target, "https://", 8) == 0;
 }
 
-/* The string at tree.first.second. */
-static char *target_of(const char *text, const char *first, const char *second)
+/* The string at tree.first.second, or NULL. Who has one and is not told of it for want of memory
+ * would never learn what came of the event: -ENOMEM. */
+static int target_of(const char *text, const char *first, const char *second, char **copy,
+		     struct thaw_error *err)
 {
 	json_t *tree = text ? json_loads(text, 0, NULL) : NULL;
 	const char *target =
 		json_string_value(json_object_get(json_object_get(tree, first), second));
+	bool wanted = target && *target;
 
-	char *copy = target && *target ? strdup(target) : NULL;
+	*copy = wanted ? strdup(target) : NULL;
+	bool lost = (text && *text && !tree) || (wanted && !*copy);
 	json_decref(tree);
-	return copy;
+	return lost ? thaw_error_errno(err, ENOMEM, "what follows from an event") : 0;
 }
 
 /* The version that answered, or else the one that the event was for. */
@@ -203,9 +207,9 @@ static int dead_letter_target(struct queue_job *job, const struct thaw_invoke_an
 				       &version, err);
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
-	*target = target_of(version.config, "DeadLetterConfig", "TargetArn");
+	rc = target_of(version.config, "DeadLetterConfig", "TargetArn", target, err);
 	thaw_version_clear(&version);
-	return 0;
+	return rc;
 }
 
 static int send_write(struct queue_send *send, struct queue_job *job, const char *condition,
@@ -237,10 +241,10 @@ int queue_sends(struct queue_job *job, const struct thaw_event_config *config,
 	bool good = strcmp(condition, "Success") == 0;
 	int count = 0, rc = 0;
 
-	sends[count].target =
-		target_of(config->destinations, good ? "OnSuccess" : "OnFailure", "Destination");
+	rc = target_of(config->destinations, good ? "OnSuccess" : "OnFailure", "Destination",
+		       &sends[count].target, err);
 	count += sends[count].target != NULL;
-	if (!good) {
+	if (rc == 0 && !good) {
 		sends[count].dead_letter = true;
 		rc = dead_letter_target(job, answer, &sends[count].target, err);
 		count += sends[count].target != NULL;

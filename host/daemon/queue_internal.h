@@ -20,6 +20,7 @@
 #include "host/daemon/invoke.h"
 #include "host/daemon/queue.h"
 #include "host/daemon/service.h"
+#include "host/daemon/wall.h"
 #include "host/store/event_config.h"
 #include "host/store/events.h"
 #include "lib/error.h"
@@ -39,8 +40,9 @@ struct queue_context {
 
 /* JSON for the row; the caller frees it. -EINVAL: the client context is not UTF-8. */
 int queue_context_text(const struct queue_context *context, char **text, struct thaw_error *err);
-/* What cannot be read is empty. */
-void queue_context_read(struct queue_context *context, const char *text);
+/* NULL: empty. -ENOMEM, and it is empty: without what the context says, an event that is to be
+ * posted would be one to be invoked. */
+int queue_context_read(struct queue_context *context, const char *text, struct thaw_error *err);
 void queue_context_clear(struct queue_context *context);
 
 /* An event under way. */
@@ -81,7 +83,9 @@ struct thaw_queue {
 	void (*note)(void *opaque, const struct thaw_queue_note *note);
 	void *note_opaque;
 	uint64_t what[THAW_QUEUE_WHATS];
-	int64_t after; /* the worker's own: the function that it looked at last */
+	/* The worker's own: */
+	int64_t after; /* the function that it looked at last */
+	struct thaw_wall wall;
 };
 
 /* An attempt's number in the store: how often the function failed, and how often in a row it was

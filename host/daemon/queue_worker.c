@@ -6,6 +6,7 @@
 
 #include "host/daemon/queue_internal.h"
 #include "host/store/functions.h"
+#include "lib/clock.h"
 #include "lib/fd.h"
 #include "lib/log.h"
 
@@ -35,6 +36,41 @@ static void queue_rescue(struct thaw_queue *queue)
 		queue->stranded = stranded;
 		pthread_mutex_unlock(&queue->lock);
 	}
+}
+
+/* Times of what waits are by the wall clock: they go along when that is set, or a clock that was
+ * wrong for a moment would drop events as too old, or keep them for a year. What has come since the
+ * last look may be by the new clock already, and stays; while something waits there is a look every
+ * second. */
+static int queue_shift(struct thaw_queue *queue, int64_t jump, int64_t now, int64_t elapsed,
+		       struct thaw_error *err)
+{
+	struct thaw_store *store = queue->service->store;
+
+	int rc = thaw_events_shift(store, 0, now - elapsed - 1, jump, err);
+	if (rc < 0 || jump > 0)
+		return rc;
+	int more = thaw_events_shift(store, now + 1, INT64_MAX, jump, err);
+	return more < 0 ? more : rc + more;
+}
+
+static void queue_watch_clock(struct thaw_queue *queue)
+{
+	int64_t before = queue->wall.monotonic_ms, now = queue_now_ms();
+	int64_t monotonic = (int64_t)(thaw_monotonic_ns() / 1000000);
+	struct thaw_error err = {0};
+
+	int64_t jump = thaw_wall_look(&queue->wall, now, monotonic);
+	if (before && jump == 0)
+		return;
+	/* At the start: it may have been set back meanwhile. */
+	int count = before ? queue_shift(queue, jump, now, monotonic - before, &err)
+			   : thaw_events_not_later(queue->service->store, now, &err);
+	if (count < 0)
+		thaw_log(THAW_LOG_ERROR, "the queue of events, after the clock was set: %s",
+			 err.message);
+	else if (count > 0)
+		thaw_log(THAW_LOG_WARN, "the clock was set: %d events go along", count);
 }
 
 /* --- one event --- */
@@ -101,6 +137,17 @@ static bool queue_may_start(struct thaw_queue *queue, int64_t function_id, const
 	return of_function + of_account < 2 * free_slots;
 }
 
+/* There is no memory to work on an event with. Later there may be; if it cannot even be put back,
+ * the next start hands it out. */
+static int queue_give_back(struct thaw_queue *queue, struct thaw_event *event,
+			   struct thaw_error *err)
+{
+	thaw_events_retry(queue->service->store, event->id, queue_now_ms() + RETRY_MS,
+			  event->attempt, NULL);
+	thaw_event_clear(event);
+	return thaw_error_errno(err, ENOMEM, "an event");
+}
+
 /* Starts one event of the function: 1; 0: it has none due, or may not now. */
 static int queue_start_one(struct thaw_queue *queue, int64_t function_id, struct thaw_error *err)
 {
@@ -117,7 +164,7 @@ static int queue_start_one(struct thaw_queue *queue, int64_t function_id, struct
 	if (rc == 1) {
 		job = queue_job_new(queue, &event, item.function.name);
 		if (!job)
-			rc = thaw_error_errno(err, ENOMEM, "an event"); /* the next start's */
+			rc = queue_give_back(queue, &event, err);
 	}
 	thaw_function_item_clear(&item);
 	if (job)
@@ -210,6 +257,7 @@ void *queue_worker(void *opaque)
 	while (!queue->stopping) {
 		queue->woken = false;
 		pthread_mutex_unlock(&queue->lock);
+		queue_watch_clock(queue);
 		queue_rescue(queue);
 		int rc = queue_pass(queue, &err);
 		if (rc < 0)

@@ -31,6 +31,7 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 
+#define STOP_MS          10000 /* for what is ended to have ended */
 #define WORK_THREADS     4
 #define STARTING_PER_CPU 2
 #define WORK_LINE        32 /* of an account */
@@ -213,6 +214,7 @@ int thaw_service_start(struct thaw_service *service, const struct thaw_config *c
 		.began_ns = thaw_monotonic_ns(),
 		.cpus = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN),
 		.loadavg = -1,
+		.stop = THAW_STOP_NONE,
 	};
 	pthread_rwlock_init(&service->code_lock, NULL);
 	int rc = start_data(service, err);
@@ -234,13 +236,11 @@ bool thaw_service_stop(struct thaw_service *service)
 	thaw_housekeeping_stop(service->housekeeping);
 	thaw_queue_free(service->queue);
 	if (service->pool && !thaw_pool_drain(service->pool, grace_ms)) {
-		thaw_log(THAW_LOG_WARN, "not all invocations have ended in %u s",
+		thaw_log(THAW_LOG_WARN, "not all invocations have ended in %u s: they are ended",
 			 service->config->drain_s);
-		return false;
-	}
-	if (service->snapshots && thaw_snapshots_busy(service->snapshots)) {
-		thaw_log(THAW_LOG_INFO, "a snapshot is left half-made, for the next start");
-		return false;
+		thaw_stop_ask(&service->stop);
+		if (!thaw_pool_drain(service->pool, STOP_MS))
+			return false;
 	}
 	thaw_works_free(service->works);
 	thaw_snapshots_free(service->snapshots);

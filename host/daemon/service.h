@@ -28,6 +28,7 @@
 #include "host/daemon/config.h"
 #include "host/host.h"
 #include "host/pool.h"
+#include "host/stop.h"
 
 struct thaw_cgroups;
 struct thaw_control;
@@ -57,6 +58,7 @@ struct thaw_service {
 	struct thaw_cgroups *cgroups; /* NULL: without limits of CPU time */
 	struct thaw_shells *shells;
 	struct thaw_pool *pool;
+	struct thaw_stop stop; /* of the pool's environments */
 	struct thaw_snapshots *snapshots;
 	/* Read: by whoever makes drives and archives that no row refers to yet; write: to remove
 	 * what no row refers to. */
@@ -82,9 +84,9 @@ struct thaw_service {
 int thaw_service_start(struct thaw_service *service, const struct thaw_config *config,
 		       struct thaw_error *err);
 
-/* Takes no more requests, and lets what is under way end within the configuration's time. Whether
- * it did; if not, the process has to end as it is: all that it leaves behind is what a crash
- * leaves, which the next start knows how to take up. */
+/* Takes no more requests, lets what is under way end within the configuration's time, and ends the
+ * rest. Whether all has ended; if not, the process has to end as it is: all that it leaves behind
+ * is what a crash leaves, which the next start knows how to take up. */
 bool thaw_service_stop(struct thaw_service *service);
 
 #endif

@@ -17,6 +17,7 @@
 #include "host/store/functions.h"
 #include "host/store/usage.h"
 #include "host/telemetry/logs.h"
+#include "host/timeouts.h"
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/fd.h"
@@ -24,6 +25,10 @@
 
 #define STACK (1u << 20)
 #define PAGE  100
+/* Between tries of the host to make one that is missing; then twice that, and so on. */
+#define REMAKE_MS      60000
+#define REMAKE_DOUBLED 6     /* 64 minutes at most */
+#define LOOK_AGAIN_MS  30000 /* after a state that could not be written */
 /* Of ours in the state directory, where a person may keep others. */
 #define PREFIX "thawd-"
 
@@ -31,6 +36,8 @@
 struct again {
 	struct again *next;
 	int64_t function_id, version;
+	uint64_t due_ns; /* not before */
+	unsigned int tries;
 };
 
 struct thaw_snapshots {
@@ -42,7 +49,8 @@ struct thaw_snapshots {
 	bool look;    /* for versions that are Pending */
 	bool collect; /* what is superfluous */
 	bool ending;
-	bool busy;
+	uint64_t look_ns; /* when to look again, as a state could not be written; 0: not at all */
+	struct thaw_stop stop;
 };
 
 /* --- making one --- */
@@ -52,6 +60,7 @@ struct making {
 	struct thaw_service *service;
 	struct thaw_target *target;
 	struct thaw_log_stream *log;
+	struct thaw_stop *stop;
 };
 
 static void making_log(void *context, Thaw__Agent__Log__Source source, const uint8_t *data,
@@ -97,6 +106,7 @@ static int making_run(struct making *making, const char *name, bool *function_fa
 		.name = name,
 		.function = &target->function,
 		.serial = -1,
+		.stop = making->stop,
 		.log = making_log,
 		.log_context = making,
 	};
@@ -148,16 +158,23 @@ static int version_finish(struct thaw_snapshots *snapshots, const struct thaw_ta
 	return rc;
 }
 
-static void snapshots_make(struct thaw_snapshots *snapshots, int64_t function_id, int64_t version)
+/* False: the host failed to make one for a version that had one, and it is to be tried again. */
+static bool snapshots_make(struct thaw_snapshots *snapshots, int64_t function_id, int64_t version)
 {
-	struct making making = {.service = snapshots->service};
+	struct making making = {.service = snapshots->service, .stop = &snapshots->stop};
 	struct thaw_error why = {0}, err = {0};
 	bool function_failed = false;
 	char name[THAW_FUNCTION_NAME_MAX + 1], id[THAW_REQUEST_ID_TEXT];
 
-	if (thaw_targets_get(snapshots->service->targets, function_id, version, &making.target,
-			     &err) < 0)
-		return; /* deleted meanwhile */
+	int rc = thaw_targets_get(snapshots->service->targets, function_id, version, &making.target,
+				  &err);
+	if (rc == -ENOENT)
+		return true; /* deleted meanwhile */
+	if (rc < 0) {
+		thaw_log(THAW_LOG_ERROR, "making a snapshot: %s", err.message);
+		snapshots->look_ns = thaw_deadline(LOOK_AGAIN_MS);
+		return false;
+	}
 	uint64_t began = thaw_monotonic_ns();
 	thaw_request_id_make(id);
 	/* A name of its own for each: an old one may be in use until its last environment goes. */
@@ -175,11 +192,22 @@ static void snapshots_make(struct thaw_snapshots *snapshots, int64_t function_id
 	else
 		thaw_log(THAW_LOG_WARN, "function \"%s\" of %s, version %s: %s", function->name,
 			 function->account, function->version, why.message);
-	int rc = version_finish(snapshots, making.target, made, function_failed, name, &why, &err);
+	/* One that is given up stays as it is, for the next start. */
+	rc = made < 0 && thaw_stop_check(&snapshots->stop, NULL) < 0
+		     ? 0
+		     : version_finish(snapshots, making.target, made, function_failed, name, &why,
+				      &err);
 	if (rc < 0 && made == 0)
-		thaw_snapshot_remove(&snapshots->service->host.state, name, &err);
+		thaw_snapshot_remove(&snapshots->service->host.state, name, NULL);
+	/* Of a version that is gone, or another by now, there is nothing to be written. */
+	if (rc < 0 && rc != -ENOENT && rc != -ESTALE) {
+		thaw_log(THAW_LOG_ERROR, "function \"%s\" of %s, version %s: %s", function->name,
+			 function->account, function->version, err.message);
+		snapshots->look_ns = thaw_deadline(LOOK_AGAIN_MS);
+	}
 	thaw_target_release(making.target);
 	thaw_targets_changed(snapshots->service->targets, function_id);
+	return made == 0 || function_failed;
 }
 
 /* --- what is to be made --- */
@@ -205,6 +233,7 @@ static void snapshots_look(struct thaw_snapshots *snapshots)
 						PAGE, &list, &count, &err);
 		if (more < 0) {
 			thaw_log(THAW_LOG_ERROR, "looking for snapshots to make: %s", err.message);
+			snapshots->look_ns = thaw_deadline(LOOK_AGAIN_MS);
 			return;
 		}
 		for (size_t i = 0; i < count; i++) {
@@ -237,7 +266,8 @@ static void snapshots_check(struct thaw_snapshots *snapshots)
 		return;
 	for (size_t i = 0; i < count; i++) {
 		struct thaw_snapshot snapshot;
-		if (snapshot_version(names[i], &function_id, &version) &&
+		if (!snapshots_ending(snapshots) &&
+		    snapshot_version(names[i], &function_id, &version) &&
 		    thaw_usage_snapshot(snapshots->service->store, names[i], &err) == 1) {
 			int rc = thaw_snapshot_open(&host->state, names[i], &snapshot, &err);
 			if (rc == 0) {
@@ -325,6 +355,55 @@ static void collect_all(struct thaw_service *service)
 	thaw_archives_each(service, collect_archive, service, &err);
 }
 
+/* With the lock held: one that is due, taken out. */
+static struct again *again_take(struct thaw_snapshots *snapshots)
+{
+	struct again **place = &snapshots->again;
+	uint64_t now = thaw_monotonic_ns();
+
+	while (*place && (*place)->due_ns > now)
+		place = &(*place)->next;
+	struct again *again = *place;
+	if (again)
+		*place = again->next;
+	return again;
+}
+
+/* The host failed: later it may not. Meanwhile the version starts cold. */
+static void again_later(struct thaw_snapshots *snapshots, struct again *again)
+{
+	unsigned int doubled = again->tries < REMAKE_DOUBLED ? again->tries : REMAKE_DOUBLED;
+
+	again->tries++;
+	again->due_ns = thaw_deadline(REMAKE_MS << doubled);
+	pthread_mutex_lock(&snapshots->lock);
+	again->next = snapshots->again;
+	snapshots->again = again;
+	pthread_mutex_unlock(&snapshots->lock);
+}
+
+/* With the lock held. */
+static void snapshots_wait(struct thaw_snapshots *snapshots)
+{
+	uint64_t until_ns = snapshots->look_ns;
+
+	for (const struct again *again = snapshots->again; again; again = again->next) {
+		if (!until_ns || again->due_ns < until_ns)
+			until_ns = again->due_ns;
+	}
+	if (!until_ns) {
+		pthread_cond_wait(&snapshots->wake, &snapshots->lock);
+		return;
+	}
+	const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000),
+				       .tv_nsec = (long)(until_ns % 1000000000)};
+	pthread_cond_timedwait(&snapshots->wake, &snapshots->lock, &until);
+	if (snapshots->look_ns && snapshots->look_ns <= thaw_monotonic_ns()) {
+		snapshots->look_ns = 0;
+		snapshots->look = true;
+	}
+}
+
 static void *snapshots_thread(void *opaque)
 {
 	struct thaw_snapshots *snapshots = opaque;
@@ -333,25 +412,23 @@ static void *snapshots_thread(void *opaque)
 	pthread_mutex_lock(&snapshots->lock);
 	while (!snapshots->ending) {
 		bool look = snapshots->look, collect = snapshots->collect;
-		struct again *again = snapshots->again;
+		struct again *again = again_take(snapshots);
 		if (!look && !collect && !again) {
-			pthread_cond_wait(&snapshots->wake, &snapshots->lock);
+			snapshots_wait(snapshots);
 			continue;
 		}
 		snapshots->look = snapshots->collect = false;
-		if (again)
-			snapshots->again = again->next;
-		snapshots->busy = look || again;
 		pthread_mutex_unlock(&snapshots->lock);
 		if (look)
 			snapshots_look(snapshots);
-		if (again)
-			snapshots_make(snapshots, again->function_id, again->version);
-		free(again);
+		bool made = again && snapshots_make(snapshots, again->function_id, again->version);
 		if (collect || look || again)
 			collect_all(snapshots->service);
+		if (again && !made)
+			again_later(snapshots, again);
+		else
+			free(again);
 		pthread_mutex_lock(&snapshots->lock);
-		snapshots->busy = false;
 	}
 	pthread_mutex_unlock(&snapshots->lock);
 	return NULL;
@@ -360,6 +437,7 @@ static void *snapshots_thread(void *opaque)
 struct thaw_snapshots *thaw_snapshots_new(struct thaw_service *service, struct thaw_error *err)
 {
 	struct thaw_snapshots *snapshots = calloc(1, sizeof(*snapshots));
+	pthread_condattr_t monotonic;
 	pthread_attr_t attr;
 
 	if (!snapshots) {
@@ -369,7 +447,11 @@ struct thaw_snapshots *thaw_snapshots_new(struct thaw_service *service, struct t
 	snapshots->service = service;
 	snapshots->look = snapshots->collect = true;
 	pthread_mutex_init(&snapshots->lock, NULL);
-	pthread_cond_init(&snapshots->wake, NULL);
+	pthread_mutex_init(&snapshots->stop.lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&snapshots->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK);
 	int rc = pthread_create(&snapshots->thread, &attr, snapshots_thread, snapshots);
@@ -389,6 +471,7 @@ void thaw_snapshots_free(struct thaw_snapshots *snapshots)
 	snapshots->ending = true;
 	pthread_cond_signal(&snapshots->wake);
 	pthread_mutex_unlock(&snapshots->lock);
+	thaw_stop_ask(&snapshots->stop);
 	pthread_join(snapshots->thread, NULL);
 	while (snapshots->again) {
 		struct again *again = snapshots->again;
@@ -397,15 +480,8 @@ void thaw_snapshots_free(struct thaw_snapshots *snapshots)
 	}
 	pthread_cond_destroy(&snapshots->wake);
 	pthread_mutex_destroy(&snapshots->lock);
+	pthread_mutex_destroy(&snapshots->stop.lock);
 	free(snapshots);
-}
-
-bool thaw_snapshots_busy(struct thaw_snapshots *snapshots)
-{
-	pthread_mutex_lock(&snapshots->lock);
-	bool busy = snapshots->busy || snapshots->look || snapshots->again;
-	pthread_mutex_unlock(&snapshots->lock);
-	return busy;
 }
 
 static void snapshots_set(struct thaw_snapshots *snapshots, bool *what)

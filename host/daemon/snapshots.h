@@ -6,14 +6,13 @@
  *
  * A version is Pending until its snapshot is there; then Active, or Failed with what its init said.
  * One that had a snapshot stays Active while that is made again, and its invocations start cold
- * meanwhile.
+ * meanwhile; when the host fails to, it tries again, after a minute and then later and later.
  *
  * Also what nobody refers to any more goes away here: snapshots, drives, archives.
  */
 #ifndef THAW_HOST_DAEMON_SNAPSHOTS_H
 #define THAW_HOST_DAEMON_SNAPSHOTS_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct thaw_error;
@@ -23,11 +22,9 @@ struct thaw_snapshots;
 /* Starts the thread, which first looks for what an earlier daemon left unfinished. */
 struct thaw_snapshots *thaw_snapshots_new(struct thaw_service *service, struct thaw_error *err);
 
-/* Ends it, after the snapshot that it is making. NULL is allowed. */
+/* Ends it. A snapshot that it is making is given up: its version stays as it is, and the next start
+ * makes it. NULL is allowed. */
 void thaw_snapshots_free(struct thaw_snapshots *snapshots);
-
-/* One is being made, or about to be. */
-bool thaw_snapshots_busy(struct thaw_snapshots *snapshots);
 
 /* There is a version that is Pending. */
 void thaw_snapshots_wanted(struct thaw_snapshots *snapshots);

@@ -12,6 +12,7 @@
 #define THAW_HOST_DAEMON_TARGETS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -49,6 +50,8 @@ struct thaw_target {
 	struct thaw_snapshot files;
 	bool files_open;
 	int root;
+	atomic_uint restores_failed; /* in a row */
+	atomic_bool damaged;         /* its snapshot is not to be used (restores.h) */
 
 	struct thaw_target *next; /* of those remembered */
 	unsigned int references;  /* under the lock of all targets */

@@ -10,7 +10,9 @@
 #include "host/cgroup.h"
 #include "host/code.h"
 #include "host/cold.h"
+#include "host/daemon/descriptors.h"
 #include "host/daemon/service.h"
+#include "host/daemon/restores.h"
 #include "host/daemon/snapshots.h"
 #include "host/daemon/targets.h"
 #include "host/telemetry/logs.h"
@@ -37,7 +39,9 @@ struct worker {
 	struct thaw_cgroup cgroup;
 	bool limited; /* it is in a group of its own, or there is none for it */
 	bool provisioned;
-	bool used; /* it has had an invocation */
+	bool used;   /* it has had an invocation */
+	bool worked; /* its runtime was ready once */
+	bool gone;   /* it is there no more: the next invocation starts it anew */
 	bool log_failed;
 };
 
@@ -176,31 +180,6 @@ static void worker_report_end(struct worker *worker, const struct thaw_worker_jo
 
 /* --- starting --- */
 
-/* The snapshot's files and the root image, opened once for all environments of the target, so that
- * they map one image. */
-static int target_open_files(struct thaw_target *target, struct thaw_error *err)
-{
-	const struct thaw_host *host = &target->service->host;
-	bool direct = false;
-	int rc = 0;
-
-	pthread_mutex_lock(&target->lock);
-	if (!target->files_open) {
-		rc = thaw_snapshot_open(&host->state, target->snapshot, &target->files, err);
-		if (rc == 0) {
-			rc = thaw_snapshot_open_image(&target->files, host, &direct, err);
-			if (rc == 0)
-				rc = thaw_snapshot_open_root(&target->files, host, &target->root,
-							     err);
-			if (rc < 0)
-				thaw_snapshot_close(&target->files);
-			target->files_open = rc == 0;
-		}
-	}
-	pthread_mutex_unlock(&target->lock);
-	return rc;
-}
-
 static int worker_restore(struct worker *worker, struct thaw_worker_job *job,
 			  struct thaw_error *err)
 {
@@ -209,7 +188,7 @@ static int worker_restore(struct worker *worker, struct thaw_worker_job *job,
 	struct thaw_target *target = worker->target;
 	struct thaw_machine machine = THAW_MACHINE_NONE;
 
-	int rc = target_open_files(target, err);
+	int rc = thaw_target_open_files(target, err);
 	if (rc == 0)
 		rc = thaw_tmp_drive_copy(&worker->service->host.state, target->files.tmp,
 					 &worker->tmp, err);
@@ -259,6 +238,7 @@ static void worker_begin(struct worker *worker)
 	thaw_environment_init(&worker->environment, &worker->service->host,
 			      &worker->target->function);
 	worker->environment.shells = worker->service->shells;
+	worker->environment.stop = &worker->service->stop;
 	worker->environment.log = worker_log;
 	worker->environment.log_context = worker;
 }
@@ -269,14 +249,19 @@ static int worker_start_any(struct worker *worker, struct thaw_worker_job *job,
 	struct thaw_target *target = worker->target;
 
 	worker_begin(worker);
-	if (*target->snapshot) {
-		int rc = worker_restore(worker, job, err);
+	int rc = thaw_descriptors_check(worker->service, err);
+	if (rc < 0)
+		return rc;
+	if (*target->snapshot && !atomic_load(&target->damaged)) {
+		rc = worker_restore(worker, job, err);
 		/* A snapshot that does not fit this host any more is made again; who comes
 		 * meanwhile is served all the same. */
 		bool stale = rc == -ESTALE || rc == -ENOENT || rc == -EBADMSG || rc == -ENOTSUP ||
 			     worker->environment.snapshot_refused;
-		if (rc == 0 || !stale)
+		if (!stale) {
+			thaw_target_restored(target, rc);
 			return rc;
+		}
 		thaw_log(THAW_LOG_WARN, "function \"%s\", version %s: %s", target->function.name,
 			 target->function.version, err->message);
 		thaw_snapshots_again(worker->service->snapshots, target->function_id,
@@ -339,6 +324,8 @@ static void *worker_start(void *context, void *data, struct thaw_pool_job *pool_
 		thaw_metrics_restore_steps(worker->service->metrics,
 					   &worker->environment.restore_steps);
 	worker_log_start(worker);
+	worker->worked = worker->environment.start_outcome == THAW__AGENT__OUTCOME__OUTCOME_OK;
+	worker->gone = !worker->worked;
 	worker->job = NULL;
 	return worker;
 }
@@ -415,6 +402,28 @@ static bool worker_start_failed(struct worker *worker, struct thaw_worker_job *j
 	return true;
 }
 
+/* The runtime is started anew within the next invocation's time (agent.proto, Invoke). When that
+ * could not be done, or takes most of it, every later invocation would fail as this one: another
+ * environment has its start beside that time, and a /tmp and memory that nobody has filled. */
+static bool worker_is_lost(struct worker *worker, const struct thaw_result *result)
+{
+	uint64_t half_us = worker->target->function.timeout_s * UINT64_C(1000000) / 2;
+	Thaw__Agent__Outcome outcome = result->outcome;
+	bool restarted = worker->gone, started = result->init_duration_us != 0;
+
+	worker->gone = outcome == THAW__AGENT__OUTCOME__OUTCOME_TIMEOUT ||
+		       outcome == THAW__AGENT__OUTCOME__OUTCOME_EXIT ||
+		       outcome == THAW__AGENT__OUTCOME__OUTCOME_OUT_OF_MEMORY ||
+		       /* It reported an error of its init. */
+		       (restarted && !started && outcome != THAW__AGENT__OUTCOME__OUTCOME_OK);
+	bool lost = restarted && worker->gone &&
+		    (started ? result->init_duration_us > half_us
+			     /* An init that has never worked is no better elsewhere, but dearer. */
+			     : worker->worked || outcome == THAW__AGENT__OUTCOME__OUTCOME_TIMEOUT);
+	worker->worked |= !worker->gone;
+	return lost;
+}
+
 static bool worker_handle(void *opaque, struct thaw_pool_job *pool_job)
 {
 	struct thaw_worker_job *job = pool_job->data;
@@ -452,6 +461,7 @@ static bool worker_handle(void *opaque, struct thaw_pool_job *pool_job)
 				 err.message);
 		} else {
 			worker_report_end(worker, job);
+			good = !worker_is_lost(worker, &job->result);
 		}
 	}
 	thaw_log_stream_flush(worker->log);

@@ -111,11 +111,8 @@ struct thaw_http_response *thaw_archive_serve(struct thaw_service *service,
 	if (rc < 0)
 		return thaw_respond_error(rc, &err, NULL);
 	struct thaw_http_response *response = thaw_http_response_new(200);
-	if (thaw_http_response_body_file(response, thaw_fd_take(&fd), (size_t)st.st_size) < 0 ||
-	    thaw_http_response_header(response, "Content-Type", "application/zip") < 0) {
-		thaw_http_response_free(response);
-		return NULL;
-	}
+	thaw_http_response_body_file(response, thaw_fd_take(&fd), (size_t)st.st_size);
+	thaw_http_response_header(response, "Content-Type", "application/zip");
 	return response;
 }
 

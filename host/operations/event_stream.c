@@ -85,14 +85,10 @@ static void stream_begin(struct thaw_event_stream *stream, const char *executed_
 	struct thaw_http_response *response = thaw_http_response_new(200);
 
 	stream->begun = true;
-	if (response) {
-		thaw_http_response_header(response, "Content-Type",
-					  "application/vnd.amazon.eventstream");
-		thaw_http_response_header(response, "X-Amz-Executed-Version", executed_version);
-		thaw_http_response_header(response, "X-Amzn-Remapped-Content-Type",
-					  "application/json");
-	}
-	int rc = response ? thaw_http_stream_begin(stream->request, response) : -ENOMEM;
+	thaw_http_response_header(response, "Content-Type", "application/vnd.amazon.eventstream");
+	thaw_http_response_header(response, "X-Amz-Executed-Version", executed_version);
+	thaw_http_response_header(response, "X-Amzn-Remapped-Content-Type", "application/json");
+	int rc = thaw_http_stream_begin(stream->request, response);
 	stream->broken = rc < 0;
 	/* Then it is not a stream, and this its answer. */
 	if (rc == -ENOMEM) {

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "host/operations/operation.h"
+#include "lib/error.h"
+#include "lib/log.h"
 
 /* The reader of a member gave a fault, which the request has; or there is no memory, which the
  * request's end tells. */
@@ -69,7 +71,12 @@ static void merge_runtime(struct thaw_request *request, json_t *config, bool cre
 			       "with deployment packages.");
 		return;
 	}
-	if (thaw_paths_check_runtime(&request->service->host.paths, text, &err) < 0) {
+	int rc = thaw_paths_check_runtime(&request->service->host.paths, text, &err);
+	if (rc < 0 && rc != -EINVAL) {
+		thaw_log(THAW_LOG_ERROR, "%s", err.message);
+		request->validation.host_failed = true;
+	}
+	if (rc < 0) {
 		char *known = strstr(err.message, "known: ");
 		if (known && known[strlen(known) - 1] == ')')
 			known[strlen(known) - 1] = 0;

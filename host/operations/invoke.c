@@ -199,10 +199,8 @@ static void invoked(void *opaque, const struct thaw_invoke_answer *answer)
 		return;
 	}
 	struct thaw_http_response *response = thaw_http_response_new(200);
-	if (response) {
-		head_answer(response, answer);
-		thaw_http_response_body_copy(response, answer->payload, answer->payload_size);
-	}
+	head_answer(response, answer);
+	thaw_http_response_body_copy(response, answer->payload, answer->payload_size);
 	thaw_http_respond(request, response);
 }
 

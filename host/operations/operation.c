@@ -197,18 +197,12 @@ void thaw_version_text(int64_t version, char text[24])
 struct thaw_http_response *thaw_respond_json(unsigned int status, json_t *body)
 {
 	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-	struct thaw_http_response *response = text ? thaw_http_response_new(status) : NULL;
+	struct thaw_http_response *response =
+		text ? thaw_http_response_new(status) : thaw_http_response_no_memory();
 
 	json_decref(body);
-	if (!response) {
-		free(text);
-		return NULL;
-	}
-	if (thaw_http_response_body_take(response, text, strlen(text)) < 0 ||
-	    thaw_http_response_header(response, "Content-Type", "application/json") < 0) {
-		thaw_http_response_free(response);
-		return NULL;
-	}
+	thaw_http_response_body_take(response, text, text ? strlen(text) : 0);
+	thaw_http_response_header(response, "Content-Type", "application/json");
 	return response;
 }
 

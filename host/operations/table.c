@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "host/json_memory.h"
 #include "host/archive.h"
 #include "host/daemon/works.h"
 #include "host/daemon/front.h"
@@ -120,9 +121,16 @@ static void performance_run(void *context)
 {
 	struct performance *p = context;
 
+	thaw_json_memory_begin();
 	pthread_rwlock_rdlock(&p->service->code_lock);
 	struct thaw_http_response *response = p->perform(p->service, p->call);
 	pthread_rwlock_unlock(&p->service->code_lock);
+	/* What it says, good or bad, may be for want of a member. */
+	if (thaw_json_memory_lost()) {
+		thaw_http_response_free(response);
+		response = thaw_respond_error(-ENOMEM, NULL, NULL);
+	}
+	thaw_json_memory_end();
 	thaw_http_respond(p->call->request, response);
 	free(p);
 }

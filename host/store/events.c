@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "host/store/query.h"
+#include "host/store/store_internal.h"
 #include "lib/error.h"
 
 /* Those that a new event has; the others are the store's. */
@@ -243,6 +244,47 @@ int thaw_events_retry(struct thaw_store *store, const char *id, int64_t due_ms, 
 	rc = thaw_query_run_one(&query, err, "no event \"%s\"", id);
 	thaw_query_end(&query);
 	return rc < 0 ? rc : thaw_store_commit(&scope, err);
+}
+
+/* How many rows it changed. */
+static int events_update(struct thaw_query *query, struct thaw_error *err)
+{
+	int rc = thaw_query_run(query, err);
+
+	return rc < 0 ? rc : sqlite3_changes(query->store->db);
+}
+
+int thaw_events_not_later(struct thaw_store *store, int64_t now_ms, struct thaw_error *err)
+{
+	static const char sql[] = "UPDATE events SET received_ms = ?1,\n"
+				  "\tdue_ms = max(0, due_ms - (received_ms - ?1)),\n"
+				  "\tdeadline_ms = max(0, deadline_ms - (received_ms - ?1))\n"
+				  "WHERE received_ms > ?1";
+	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
+
+	int rc = thaw_query_begin(&query, store, sql, err);
+	if (rc < 0)
+		return rc;
+	thaw_query_int(&query, now_ms);
+	return events_update(&query, err);
+}
+
+int thaw_events_shift(struct thaw_store *store, int64_t from_ms, int64_t to_ms, int64_t ms,
+		      struct thaw_error *err)
+{
+	static const char sql[] =
+		"UPDATE events SET received_ms = max(0, received_ms + ?3),\n"
+		"\tdue_ms = max(0, due_ms + ?3), deadline_ms = max(0, deadline_ms + ?3)\n"
+		"WHERE received_ms >= ?1 AND received_ms < ?2";
+	cleanup_query struct thaw_query query = THAW_QUERY_NONE;
+
+	int rc = thaw_query_begin(&query, store, sql, err);
+	if (rc < 0)
+		return rc;
+	thaw_query_int(&query, from_ms);
+	thaw_query_int(&query, to_ms);
+	thaw_query_int(&query, ms);
+	return events_update(&query, err);
 }
 
 int thaw_events_next_due(struct thaw_store *store, int64_t *due_ms, struct thaw_error *err)

@@ -51,6 +51,14 @@ int thaw_events_retry(struct thaw_store *store, const char *id, int64_t due_ms, 
 /* Of any event. -ENOENT. */
 int thaw_events_drop(struct thaw_store *store, const char *id, struct thaw_error *err);
 
+/* The wall clock has been set by `ms`: events that came at `from_ms` or later and before `to_ms`,
+ * by the clock before, are as old, and as long from being due, as they were. How many. */
+int thaw_events_shift(struct thaw_store *store, int64_t from_ms, int64_t to_ms, int64_t ms,
+		      struct thaw_error *err);
+
+/* Events that came later than `now_ms`, by a clock that was ahead, came now. How many. */
+int thaw_events_not_later(struct thaw_store *store, int64_t now_ms, struct thaw_error *err);
+
 /* When the next waiting event is due. 1, or 0: none waits. */
 int thaw_events_next_due(struct thaw_store *store, int64_t *due_ms, struct thaw_error *err);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "host/json_check.h"
+#include "host/json_memory.h"
 #include "host/store/blob.h"
 #include "host/store/store_internal.h"
 #include "lib/error.h"
@@ -123,6 +124,10 @@ int thaw_query_step(struct thaw_query *query, struct thaw_error *err)
 		return thaw_store_error(store, query->code, err);
 	if (query->not_json)
 		return thaw_error_set(err, EINVAL, "a value is not the JSON it must be");
+	/* The values may lack members that there was no memory for. */
+	if (thaw_json_memory_lost() && !sqlite3_stmt_readonly(query->statement))
+		return thaw_error_errno(err, ENOMEM, "\"%s\": writing what was asked for",
+					store->path);
 	int code = sqlite3_step(query->statement);
 	if (code == SQLITE_ROW)
 		return 1;

@@ -35,7 +35,7 @@ def run_thawd(data, *options):
 
 
 def settle():
-    """No snapshot is under way: a daemon that ends meanwhile leaves it half-made, for the next."""
+    """No snapshot is under way: a daemon that ends meanwhile gives it up, and the next makes it."""
     for version in (1, 2):
         shared.actor(version)
 

@@ -40,10 +40,10 @@ def archive(name):
 class Daemon:
     """A thawd that takes unsigned requests, in a directory that outlives it."""
 
-    def __init__(self, data, *options, env=None):
+    def __init__(self, data, *options, env=None, wrap=()):
         self.data = data
         self.process = subprocess.Popen(
-            [THAWD, "--data", data, "--listen", "127.0.0.1:0", "--no-auth", *options],
+            [*wrap, THAWD, "--data", data, "--listen", "127.0.0.1:0", "--no-auth", *options],
             stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
         self.log = []
         self.port = None
@@ -54,6 +54,8 @@ class Daemon:
                 self.port = int(match.group(1))
                 break
         if not self.port:
+            self.process.wait(WAIT)
+            self.process.stderr.close()
             raise AssertionError("thawd did not start: " + "".join(self.log))
         self.reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True)
         self.reader.start()

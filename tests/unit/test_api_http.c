@@ -323,6 +323,24 @@ static void test_file(void **state)
 	assert_int_equal(descriptors(), open_before);
 }
 
+/* The response for want of memory: always there, never changed, never freed. */
+static void test_no_memory(void **state)
+{
+	struct thaw_http_response *response = thaw_http_response_no_memory();
+	size_t size;
+
+	(void)state;
+	assert_non_null(response);
+	assert_int_equal(thaw_http_response_status(response), 500);
+	assert_int_equal(thaw_http_response_header(response, "A", "b"), -ENOMEM);
+	assert_int_equal(thaw_http_response_body_copy(response, "x", 1), -ENOMEM);
+	assert_int_equal(thaw_http_response_body_take(response, strdup("x"), 1), -ENOMEM);
+	assert_int_equal(thaw_http_response_body_file(response, dup(0), 1), -ENOMEM);
+	thaw_http_response_free(response);
+	assert_null(thaw_http_response_body(thaw_http_response_no_memory(), &size));
+	assert_null(thaw_http_response_find(response, "A"));
+}
+
 static void test_malformed(void **state)
 {
 	static const char *const bad[] = {
@@ -896,6 +914,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_response),    cmocka_unit_test(test_plain),
+		cmocka_unit_test(test_file),        cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_file),        cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_sizes),       cmocka_unit_test(test_body_memory),
 		cmocka_unit_test(test_pipeline),    cmocka_unit_test(test_slow),

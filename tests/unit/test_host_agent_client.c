@@ -331,6 +331,22 @@ static void test_endless_log(void **state)
 	pthread_join(thread, NULL);
 }
 
+/* We stood still meanwhile: what has come counts, also behind lines of log. */
+static void test_late_look(void **state)
+{
+	struct guest *guest = *state;
+	uint32_t seq = ask_ping(guest);
+
+	greet(guest);
+	for (int i = 0; i < 3; i++)
+		guest_log(guest, "hello\n");
+	guest_pong(guest, seq);
+	assert_int_equal(thaw_agent_receive(&guest->agent, seq,
+					    THAW__AGENT__GUEST_MESSAGE__BODY_PONG, 1, NULL, NULL),
+			 0);
+	assert_int_equal(guest->logged, 18);
+}
+
 static void test_empty_chunk(void **state)
 {
 	struct guest *guest = *state;
@@ -466,23 +482,15 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_pipelined),
-		T(test_refused),
-		T(test_bad_greetings),
-		T(test_wrong_seq),
-		T(test_wrong_kind),
-		T(test_chunk_for_ping),
-		T(test_failure),
-		T(test_oversized_frame),
-		T(test_malformed_frame),
-		T(test_end_in_a_frame),
-		T(test_silence),
-		T(test_endless_log),
-		T(test_empty_chunk),
-		T(test_sizes_disagree),
-		T(test_error_drops_the_response),
-		T(test_six_megabytes),
-		T(test_six_megabytes_and_one),
+		T(test_pipelined),       T(test_refused),
+		T(test_bad_greetings),   T(test_wrong_seq),
+		T(test_wrong_kind),      T(test_chunk_for_ping),
+		T(test_failure),         T(test_oversized_frame),
+		T(test_malformed_frame), T(test_end_in_a_frame),
+		T(test_silence),         T(test_endless_log),
+		T(test_late_look),       T(test_empty_chunk),
+		T(test_sizes_disagree),  T(test_error_drops_the_response),
+		T(test_six_megabytes),   T(test_six_megabytes_and_one),
 		T(test_watch),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

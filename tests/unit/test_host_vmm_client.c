@@ -216,6 +216,15 @@ static void test_answer_twice(void **state)
 	peer_done(peer, id);
 	assert_int_equal(wait_done(peer, id, 1000, NULL), 0);
 	assert_int_equal(thaw_vmm_pump(&peer->vmm, NULL), -EPROTO);
+}
+
+static void test_old_answer(void **state)
+{
+	struct peer *peer = *state;
+	uint32_t id = ping(peer);
+
+	peer_done(peer, id);
+	assert_int_equal(wait_done(peer, id, 1000, NULL), 0);
 	id = ping(peer);
 	peer_done(peer, id - 1);
 	assert_int_equal(wait_done(peer, id, 1000, NULL), -EPROTO);
@@ -354,6 +363,7 @@ int main(void)
 		T(test_wrong_kind),
 		T(test_unasked_answer),
 		T(test_answer_twice),
+		T(test_old_answer),
 		T(test_garbage_and_oversize),
 		T(test_descriptors_are_dropped),
 		T(test_silence),

@@ -38,6 +38,32 @@ static void take(struct thaw_store *store, int64_t function, int64_t now_ms, con
 	}
 }
 
+/* The wall clock is set: what is by it goes along. */
+static void test_clock(void **state)
+{
+	struct store_fixture *f = *state;
+	int64_t id = store_function(f->store, ACCOUNT, "web"), due;
+	struct thaw_event event;
+
+	enqueue(f->store, id, "a", 200); /* they came at 100 */
+	enqueue(f->store, id, "b", 300);
+	assert_int_equal(thaw_events_shift(f->store, 0, 100, 5000, ERR), 0);
+	assert_int_equal(thaw_events_shift(f->store, 100, 101, 5000, ERR), 2);
+	assert_int_equal(thaw_events_next_due(f->store, &due, ERR), 1);
+	assert_int_equal(due, 5200);
+	assert_int_equal(thaw_events_not_later(f->store, 5100, ERR), 0);
+	assert_int_equal(thaw_events_not_later(f->store, 1000, ERR), 2);
+	assert_int_equal(thaw_events_take(f->store, 0, 1100, &event, ERR), 1);
+	assert_string_equal(event.id, "a");
+	assert_int_equal(event.received_ms, 1000);
+	assert_int_equal(event.deadline_ms, 10900);
+	thaw_event_clear(&event);
+	take(f->store, 0, 1199, NULL);
+	take(f->store, 0, 1200, "b");
+	/* Not before 1970. */
+	assert_int_equal(thaw_events_shift(f->store, 0, INT64_MAX, -100000, ERR), 2);
+}
+
 static void test_round(void **state)
 {
 	struct store_fixture *f = *state;
@@ -235,8 +261,8 @@ static void test_in_scope(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_store(test_round),   with_store(test_refused),  with_store(test_functions),
-		with_store(test_restart), with_store(test_in_scope),
+		with_store(test_clock),     with_store(test_round),   with_store(test_refused),
+		with_store(test_functions), with_store(test_restart), with_store(test_in_scope),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
