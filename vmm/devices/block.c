@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <liburing.h>
 #include <linux/falloc.h>
 #include <linux/virtio_blk.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "lib/error.h"
 #include "proto/snapshot.pb-c.h"
 #include "vmm/loop.h"
+#include "vmm/uring.h"
 
 #define BLOCK_QUEUE_SIZE 64u
 #define BLOCK_SECTOR     512u
@@ -29,6 +29,9 @@
 #define BLOCK_LEFT_MAX ((uint64_t)BLOCK_REQUESTS_MAX * BLOCK_MOVE_MAX)
 /* Sectors in one discard: 1 GiB. */
 #define BLOCK_DISCARD_MAX (1u << 21)
+
+static const uint8_t block_operations[] = {IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC,
+					   IORING_OP_FALLOCATE};
 
 struct thaw_block {
 	struct thaw_virtio_device *virtio;
@@ -566,9 +569,8 @@ int thaw_block_create(struct thaw_block **out, int fd, bool writable, struct tha
 	rc = block_size(block, err);
 	if (rc == 0) {
 		block_configure(block);
-		rc = io_uring_queue_init(BLOCK_REQUESTS_MAX, &block->ring, 0);
-		if (rc < 0)
-			thaw_error_errno(err, -rc, "making an io_uring");
+		rc = thaw_uring_create(&block->ring, BLOCK_REQUESTS_MAX, block_operations,
+				       sizeof(block_operations), err);
 	}
 	if (rc < 0) {
 		close(fd);
