@@ -282,7 +282,8 @@ static void examine_jail(struct thaw_doctor *doctor)
 	else
 		advise(found(doctor, "jail", THAW_HEALTH_WARN,
 			     "microVMs run as this user, behind the filter of system calls alone"),
-		       "run as root (CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_KILL)");
+		       "run as root (CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_KILL); thawd does "
+		       "not start without, unless it is told --jail=no");
 }
 
 void thaw_doctor_examine(struct thaw_doctor *doctor, const char *state)

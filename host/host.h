@@ -3,14 +3,22 @@
 #ifndef THAW_HOST_HOST_H
 #define THAW_HOST_HOST_H
 
+#include <stdint.h>
+
 #include "host/paths.h"
 #include "host/state.h"
+
+struct thaw_cgroups;
 
 struct thaw_host {
 	struct thaw_paths paths;
 	struct thaw_state state;
 	int kvm;
 	int userfaultfd; /* -1 where there is none */
+	/* Whoever sets these sees to it that they outlive all microVMs. */
+	struct thaw_cgroups *cgroups; /* for a group for each microVM; NULL: none */
+	uint64_t disk_bytes;          /* thaw_cgroup_limits */
+	uint32_t disk_operations;
 };
 
 #define THAW_HOST_NONE                                                                             \
