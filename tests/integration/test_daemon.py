@@ -349,7 +349,7 @@ GIVEN = (r"anon_inode:(kvm-vm|kvm-vcpu:\d+|\[?(eventfd|eventpoll|io_uring|userfa
 
 class Failures(Case):
     # A runtime that starts anew has the function's share of a CPU: here that takes long.
-    options = ("--retry-scale", "0.01", "--cpu-limit=no")
+    options = ("--retry-scale", "0.01", "--cpu-limit=no", "--uid-first", "200000")
 
     def works(self):
         self.assertEqual(self.good(self.daemon.invoke("f:1", {"do": "echo", "value": 7, "bare": True})), 7)
@@ -387,6 +387,19 @@ class Failures(Case):
         self.assertEqual(answers[0].status, 500, answers[0])
         self.assertEqual(answers[0].headers["x-amzn-ErrorType"], "ServiceException")
         self.works()
+
+    def test_users(self):
+        """Each has one of those that were given, and the lowest that was free."""
+        self.good(self.daemon.invoke("f:1", {"do": "echo", "value": 1, "bare": True}))
+        self.daemon.wait_idle()
+        users = []
+        for pid in self.daemon.environments():
+            with open(f"/proc/{pid}/status", encoding="ascii") as file:
+                ids = set(re.search(r"^Uid:\s+(.*)$", file.read(), re.M)[1].split())
+            self.assertEqual(len(ids), 1)
+            users.append(int(ids.pop()) - 200000)
+        self.assertEqual(len(set(users)), len(users))
+        self.assertTrue(all(0 <= user < 64 for user in users), users)
 
     def test_out_of_memory(self):
         """The group of one microVM has no memory left: it dies, its caller is told, and nobody else
