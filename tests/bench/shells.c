@@ -3,7 +3,8 @@
  * What the walls cost: microVMs in waiting are made and ended, with and without a jail, with and
  *without a control group, in turn. For tests/bench/jail.
  *
- *	bench-shells COUNT		a line for each: KIND MICROSECONDS-TO-MAKE MICROSECONDS-TO-END
+ *	bench-shells COUNT		a line for each: KIND MICROSECONDS-TO-MAKE
+ *MICROSECONDS-TO-END
  *KIB bench-shells COUNT --vm		"vm" MICROSECONDS for each KVM_CREATE_VM of this process
  */
 #include <fcntl.h>
