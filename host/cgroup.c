@@ -67,6 +67,43 @@ static int limit_unified(int dir, const struct thaw_cgroup_limits *limits)
 	return rc;
 }
 
+/* "MAJOR:MINOR key=number ..." on version 2, a file for each key on version 1. */
+static int limit_disk(const struct thaw_cgroups *cgroups, int dir,
+		      const struct thaw_cgroup_limits *limits)
+{
+	const struct {
+		const char *read, *write, *read_file, *write_file;
+		uint64_t value;
+	} kinds[] = {
+		{"rbps", "wbps", "blkio.throttle.read_bps_device",
+		 "blkio.throttle.write_bps_device", limits->disk_bytes},
+		{"riops", "wiops", "blkio.throttle.read_iops_device",
+		 "blkio.throttle.write_iops_device", limits->disk_operations},
+	};
+	const unsigned int *disk = cgroups->disk;
+	int rc = 0;
+
+	if (!cgroups->io || (!disk[0] && !disk[1]))
+		return 0;
+	for (size_t i = 0; i < 2 && rc == 0; i++) {
+		unsigned long long value = kinds[i].value;
+		if (!value)
+			continue;
+		if (cgroups->unified) {
+			rc = thaw_cgroup_file_write(dir, "io.max", "%u:%u %s=%llu %s=%llu", disk[0],
+						    disk[1], kinds[i].read, value, kinds[i].write,
+						    value);
+			continue;
+		}
+		rc = thaw_cgroup_file_write(dir, kinds[i].read_file, "%u:%u %llu", disk[0], disk[1],
+					    value);
+		if (rc == 0)
+			rc = thaw_cgroup_file_write(dir, kinds[i].write_file, "%u:%u %llu", disk[0],
+						    disk[1], value);
+	}
+	return rc;
+}
+
 static int limit_separate(int dir, unsigned int controller, const struct thaw_cgroup_limits *limits)
 {
 	int rc = 0;
@@ -100,6 +137,8 @@ static int group_limit(struct thaw_cgroups *cgroups, const char *id,
 		if (dir < 0)
 			return dir;
 		rc = cgroups->unified ? limit_unified(dir, limits) : limit_separate(dir, i, limits);
+		if (rc == 0 && (cgroups->unified || i == THAW_CGROUP_BLKIO))
+			rc = limit_disk(cgroups, dir, limits);
 	}
 	return rc;
 }
@@ -142,6 +181,51 @@ int thaw_cgroup_join(const struct thaw_cgroup *cgroup, pid_t pid, struct thaw_er
 					 "\"%s\"",
 					 (int)pid, cgroup->id)
 		      : 0;
+}
+
+int thaw_cgroup_limit(const struct thaw_cgroup *cgroup, const struct thaw_cgroup_limits *limits,
+		      struct thaw_error *err)
+{
+	int rc = group_limit(cgroup->cgroups, cgroup->id, limits);
+
+	return rc < 0 ? thaw_error_errno(err, -rc, "limits of the control group \"%s\"", cgroup->id)
+		      : 0;
+}
+
+/* The calling thread alone: for itself no thread has to wait for anybody. */
+static int thread_enter(int dir)
+{
+	return thaw_cgroup_file_write(dir, "tasks", "0");
+}
+
+int thaw_cgroup_birth_begin(const struct thaw_cgroup *cgroup, int *fd, struct thaw_error *err)
+{
+	int rc = 0;
+
+	*fd = -1;
+	if (!cgroup || !cgroup->cgroups)
+		return 0;
+	if (cgroup->cgroups->unified) {
+		rc = *fd = group_open(cgroup->cgroups, 0, cgroup->id);
+		rc = rc < 0 ? rc : 0;
+	}
+	for (unsigned int i = 0; rc == 0 && !cgroup->cgroups->unified && i < cgroup->cgroups->count;
+	     i++) {
+		cleanup_close int dir = group_open(cgroup->cgroups, i, cgroup->id);
+		rc = dir < 0 ? dir : thread_enter(dir);
+	}
+	if (rc == 0)
+		return 0;
+	thaw_cgroup_birth_end(cgroup);
+	return thaw_error_errno(err, -rc, "entering the control group \"%s\"", cgroup->id);
+}
+
+void thaw_cgroup_birth_end(const struct thaw_cgroup *cgroup)
+{
+	if (!cgroup || !cgroup->cgroups || cgroup->cgroups->unified)
+		return;
+	for (unsigned int i = 0; i < cgroup->cgroups->count; i++)
+		thread_enter(cgroup->cgroups->bases[i]);
 }
 
 static int file_number(int dir, const char *file, const char *key, uint64_t *number)

@@ -2,7 +2,8 @@
 /*
  * Limits for one microVM each, by control groups of version 2 (Linux's
  * Documentation/admin-guide/cgroup-v2.rst) or, where the controllers are there, of version 1
- * (cgroup-v1/, scheduler/sched-bwc.rst): CPU time, memory, processes.
+ * (cgroup-v1/, scheduler/sched-bwc.rst): CPU time, memory, processes,
+ * and, where it is wanted, one disk.
  *
  *	<own group>/thaw-<name>/<id>	one a microVM
  *
@@ -46,7 +47,14 @@ struct thaw_cgroup_limits {
 	uint32_t cpu_us; /* in each period; at least 1000. As much again may be saved up. 0: any */
 	uint64_t memory; /* bytes, without swap; 0: any */
 	uint32_t pids;   /* processes and threads; 0: any */
+	/* Of the disk chosen with thaw_cgroups_disk, each for reads and for writes; 0: any. */
+	uint64_t disk_bytes; /* a second */
+	uint32_t disk_operations;
 };
+
+/* The disk on which `dir` lies; a partition's is the whole one. -ENOTSUP: it lies on none (tmpfs,
+ * an overlay), or there is no controller of disks. */
+int thaw_cgroups_disk(struct thaw_cgroups *cgroups, int dir, struct thaw_error *err);
 
 struct thaw_cgroup {
 	struct thaw_cgroups *cgroups; /* NULL: none */
@@ -62,6 +70,17 @@ int thaw_cgroup_make(struct thaw_cgroups *cgroups, const char *id,
 /* Moves the process, with all its threads; its children of later are in the group too. Memory that
  * it has already stays counted where it was (version 1 and 2). */
 int thaw_cgroup_join(const struct thaw_cgroup *cgroup, pid_t pid, struct thaw_error *err);
+
+/* A process that the calling thread makes between these two is born in the group, which costs none
+ * of the waiting that moving one does (the kernel stops all forks for it, and waits for all CPUs to
+ * notice). Version 2: *fd is for CLONE_INTO_CGROUP, and the caller's. Version 1: the thread itself
+ * goes there and back, *fd is -1. A `cgroup` of NULL, or an empty one, changes nothing. */
+int thaw_cgroup_birth_begin(const struct thaw_cgroup *cgroup, int *fd, struct thaw_error *err);
+void thaw_cgroup_birth_end(const struct thaw_cgroup *cgroup);
+
+/* The limits anew, for a group that is there: what is 0 stays as it is. */
+int thaw_cgroup_limit(const struct thaw_cgroup *cgroup, const struct thaw_cgroup_limits *limits,
+		      struct thaw_error *err);
 
 struct thaw_cgroup_usage {
 	uint64_t cpu_ns; /* used ever */

@@ -11,6 +11,8 @@
 /* One directory on version 2; on version 1 one for each controller, by its number. */
 struct thaw_cgroups {
 	bool unified;
+	bool io;              /* there are limits of disks */
+	unsigned int disk[2]; /* whose, by its numbers; 0, 0: none */
 	unsigned int count;
 	int bases[THAW_CGROUP_CONTROLLERS];   /* where the parents are */
 	int parents[THAW_CGROUP_CONTROLLERS]; /* of all groups */

@@ -9,10 +9,9 @@
 #define LINE_SIZE  (3 * PATH_MAX)
 
 const char *const thaw_cgroup_controller_names[THAW_CGROUP_CONTROLLERS] = {
-	[THAW_CGROUP_CPU] = "cpu",
-	[THAW_CGROUP_CPUACCT] = "cpuacct",
-	[THAW_CGROUP_MEMORY] = "memory",
-	[THAW_CGROUP_PIDS] = "pids",
+	[THAW_CGROUP_CPU] = "cpu",       [THAW_CGROUP_CPUACCT] = "cpuacct",
+	[THAW_CGROUP_MEMORY] = "memory", [THAW_CGROUP_PIDS] = "pids",
+	[THAW_CGROUP_BLKIO] = "blkio",
 };
 
 /* Copies the next line; false at the end. One that is too long comes out empty. */

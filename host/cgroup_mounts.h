@@ -14,6 +14,7 @@ enum thaw_cgroup_controller {
 	THAW_CGROUP_CPUACCT,
 	THAW_CGROUP_MEMORY,
 	THAW_CGROUP_PIDS,
+	THAW_CGROUP_BLKIO, /* the last: it need not be there */
 	THAW_CGROUP_CONTROLLERS
 };
 

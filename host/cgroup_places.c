@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "host/cgroup_internal.h"
@@ -32,7 +33,7 @@ bool thaw_cgroup_name_good(const char *name)
 
 int thaw_cgroup_file_write(int dir, const char *file, const char *format, ...)
 {
-	char text[64];
+	char text[128];
 	va_list args;
 
 	va_start(args, format);
@@ -138,10 +139,16 @@ static int unified_open(struct thaw_cgroups *cgroups, const char *path)
 		return rc;
 	cgroups->unified = true;
 	cgroups->count = 1;
+	/* Not every host has it, and limits of it need not be wanted. */
+	cgroups->io = thaw_cgroup_file_write(base, "cgroup.subtree_control", "+io") == 0;
 	rc = parent_make(cgroups, 0, thaw_fd_take(&base));
-	return rc < 0 ? rc
-		      : thaw_cgroup_file_write(cgroups->parents[0], "cgroup.subtree_control",
-					       controllers_on);
+	if (rc == 0)
+		rc = thaw_cgroup_file_write(cgroups->parents[0], "cgroup.subtree_control",
+					    controllers_on);
+	if (rc == 0 && cgroups->io)
+		cgroups->io = thaw_cgroup_file_write(cgroups->parents[0], "cgroup.subtree_control",
+						     "+io") == 0;
+	return rc;
 }
 
 static int separate_open(struct thaw_cgroups *cgroups, const struct thaw_cgroup_mounts *mounts,
@@ -151,9 +158,12 @@ static int separate_open(struct thaw_cgroups *cgroups, const struct thaw_cgroup_
 		*missing = thaw_cgroup_controller_names[i];
 		int base = *mounts->v1[i] ? open(mounts->v1[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 					  : -1;
+		if (base < 0 && i == THAW_CGROUP_BLKIO)
+			break;
 		if (base < 0)
 			return *mounts->v1[i] ? -errno : -ENOENT;
 		cgroups->count = i + 1;
+		cgroups->io = i == THAW_CGROUP_BLKIO;
 		int rc = parent_make(cgroups, i, base);
 		if (rc < 0)
 			return rc;
@@ -238,6 +248,7 @@ void thaw_cgroups_close(struct thaw_cgroups *cgroups)
 		unlinkat(cgroups->bases[i], cgroups->parent, AT_REMOVEDIR);
 	}
 	if (cgroups->moved) {
+		thaw_cgroup_file_write(cgroups->bases[0], "cgroup.subtree_control", "-io");
 		thaw_cgroup_file_write(cgroups->bases[0], "cgroup.subtree_control",
 				       controllers_off);
 		thaw_cgroup_file_write(cgroups->bases[0], "cgroup.procs", "%d", (int)getpid());
@@ -246,4 +257,44 @@ void thaw_cgroups_close(struct thaw_cgroups *cgroups)
 	for (unsigned int i = 0; i < cgroups->count; i++)
 		thaw_cleanup_close(&cgroups->bases[i]);
 	free(cgroups);
+}
+
+/* --- disks --- */
+
+/* The disk that a partition is of: where sysfs has it is below where it has the disk. */
+static int disk_whole(unsigned int numbers[2])
+{
+	char path[64], text[32] = "";
+
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/partition", numbers[0], numbers[1]);
+	if (access(path, F_OK) < 0)
+		return 0;
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/../dev", numbers[0], numbers[1]);
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0 || sscanf(text, "%u:%u", &numbers[0], &numbers[1]) != 2)
+		return -ENODEV;
+	return 0;
+}
+
+int thaw_cgroups_disk(struct thaw_cgroups *cgroups, int dir, struct thaw_error *err)
+{
+	unsigned int numbers[2];
+	char path[64];
+	struct stat st;
+
+	if (!cgroups->io)
+		return thaw_error_set(err, ENOTSUP, "no controller of disks (io, or blkio)");
+	if (fstat(dir, &st) < 0)
+		return thaw_error_errno(err, errno, "looking for the disk");
+	numbers[0] = major(st.st_dev);
+	numbers[1] = minor(st.st_dev);
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", numbers[0], numbers[1]);
+	if (access(path, F_OK) < 0)
+		return thaw_error_set(err, ENOTSUP, "the directory lies on no disk of its own");
+	if (disk_whole(numbers) < 0)
+		return thaw_error_set(err, ENOTSUP, "the disk of the partition %u:%u is not found",
+				      numbers[0], numbers[1]);
+	memcpy(cgroups->disk, numbers, sizeof(numbers));
+	return 0;
 }

@@ -284,10 +284,12 @@ static void examine_jail(struct thaw_doctor *doctor)
 		doctor_found(doctor, "jail", THAW_HEALTH_OK,
 			     "namespaces, an empty root and a user of its own for each microVM");
 	else
-		doctor_advise(doctor_found(doctor, "jail", THAW_HEALTH_WARN,
-					   "microVMs run as this user, behind the filter of system "
-					   "calls alone"),
-			      "run as root (CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_KILL)");
+		doctor_advise(
+			doctor_found(doctor, "jail", THAW_HEALTH_WARN,
+				     "microVMs run as this user, behind the filter of system "
+				     "calls alone"),
+			"run as root (CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_KILL); thawd "
+			"does not start without, unless it is told --jail=no");
 }
 
 void thaw_doctor_examine(struct thaw_doctor *doctor, const char *state)

@@ -3,10 +3,13 @@
 #ifndef THAW_HOST_HOST_H
 #define THAW_HOST_HOST_H
 
+#include <stdint.h>
+
 #include "host/paths.h"
 #include "host/state.h"
 
 struct thaw_private_copies;
+struct thaw_cgroups;
 
 struct thaw_host {
 	struct thaw_paths paths;
@@ -16,6 +19,10 @@ struct thaw_host {
 	/* Where accounts share no drive (host/private_copies.h): whoever set it frees it. NULL:
 	 * they do. */
 	struct thaw_private_copies *copies;
+	/* Whoever sets these sees to it that they outlive all microVMs. */
+	struct thaw_cgroups *cgroups; /* for a group for each microVM; NULL: none */
+	uint64_t disk_bytes;          /* thaw_cgroup_limits */
+	uint32_t disk_operations;
 };
 
 #define THAW_HOST_NONE                                                                             \

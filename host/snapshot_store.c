@@ -17,8 +17,25 @@
 #include "lib/error.h"
 #include "lib/fd.h"
 
-#define MANIFEST_MAX (256u << 10)
-#define IMAGE_ID_MAX 128
+#define MANIFEST_MAX       (256u << 10)
+#define IMAGE_ID_MAX       128
+#define READER_MIB         512u
+#define READER_THREADS_MAX 64
+
+/* A thaw-vmm that reads a snapshot's files, which may be anybody's, and has no machine. What it
+ * leaves in the page cache counts, and is not to be driven out: an image is to be mapped next. */
+static int reader_spawn(struct thaw_vmm *vmm, const struct thaw_snapshot *snapshot,
+			const struct thaw_host *host, struct thaw_error *err)
+{
+	const struct thaw_cgroup_limits limits = {
+		.memory = (uint64_t)(thaw_function_guest_mib(&snapshot->manifest.function) +
+				     READER_MIB)
+			  << 20,
+		.pids = READER_THREADS_MAX,
+	};
+
+	return thaw_vmm_spawn_in(vmm, host->paths.vmm, host->cgroups, &limits, err);
+}
 
 int thaw_snapshot_check_name(const char *name, struct thaw_error *err)
 {
@@ -227,7 +244,7 @@ static int image_materialise(const struct thaw_snapshot *snapshot, const struct 
 	const int fds[] = {snapshot->files.index, snapshot->files.frames, image};
 	struct thaw_vmm vmm;
 
-	int rc = thaw_vmm_spawn(&vmm, host->paths.vmm, err);
+	int rc = reader_spawn(&vmm, snapshot, host, err);
 	if (rc < 0)
 		return rc;
 	materialise.index_fd = 1;
@@ -399,7 +416,7 @@ int thaw_snapshot_inspect(const struct thaw_snapshot *snapshot, const struct tha
 	size_t count = 2;
 	struct thaw_vmm vmm;
 
-	int rc = thaw_vmm_spawn(&vmm, host->paths.vmm, err);
+	int rc = reader_spawn(&vmm, snapshot, host, err);
 	if (rc < 0)
 		return rc;
 	inspect.state_fd = 1;

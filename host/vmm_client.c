@@ -2,17 +2,11 @@
 #include "host/vmm_client.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/capability.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "host/timeouts.h"
@@ -21,130 +15,6 @@
 
 /* How long a thaw-vmm that closed its socket may take to end by itself. */
 #define VMM_LAST_BREATH_MS 1000
-
-int thaw_vmm_adopt(struct thaw_vmm *vmm, int socket, pid_t pid, struct thaw_error *err)
-{
-	*vmm = (struct thaw_vmm)THAW_VMM_NONE;
-	vmm->socket = socket;
-	vmm->pid = pid;
-	vmm->packet = malloc(THAW_VMM_PACKET_MAX);
-	if (!vmm->packet) {
-		thaw_vmm_close(vmm);
-		return thaw_error_errno(err, ENOMEM, "starting thaw-vmm");
-	}
-	if (pid)
-		vmm->pidfd = pidfd_open(pid, 0);
-	if ((pid && vmm->pidfd < 0) || fcntl(socket, F_SETFL, O_NONBLOCK) < 0) {
-		int code = errno;
-		thaw_vmm_close(vmm);
-		return thaw_error_errno(err, code, "starting thaw-vmm");
-	}
-	return 0;
-}
-
-bool thaw_vmm_jails(void)
-{
-	/* The last, as it is another user then whom we end. */
-	const uint32_t wanted =
-		1u << CAP_SYS_ADMIN | 1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_KILL;
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-
-	return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & wanted) == wanted;
-}
-
-/* The child of vfork: it shares our memory until execve, so it only makes system calls and writes
- * nothing but *failure. */
-static void vmm_child(const char *path, int socket, int null, pid_t parent, bool jailed,
-		      const sigset_t *mask, volatile int *failure)
-{
-	static char *const environment[] = {NULL};
-	char *const argv[] = {(char *)"thaw-vmm", jailed ? (char *)"--jail" : NULL, NULL};
-
-	/* The parent may have died before the request took hold. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
-		goto fail;
-	if (dup2(null, 0) < 0 || dup2(null, 1) < 0)
-		goto fail;
-	/* dup2 onto itself would leave close-on-exec set. */
-	if (socket == 3 ? fcntl(3, F_SETFD, 0) < 0 : dup2(socket, 3) < 0)
-		goto fail;
-	if (syscall(SYS_close_range, 4, ~0U, 0) < 0)
-		goto fail;
-	sigprocmask(SIG_SETMASK, mask, NULL);
-	execve(path, argv, environment);
-fail:
-	*failure = errno ? errno : EPIPE;
-	_exit(127);
-}
-
-int thaw_vmm_spawn(struct thaw_vmm *vmm, const char *path, struct thaw_error *err)
-{
-	volatile int failure = 0;
-	sigset_t all, before;
-	int pair[2];
-
-	*vmm = (struct thaw_vmm)THAW_VMM_NONE;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return thaw_error_errno(err, errno, "starting thaw-vmm: making its socket");
-	cleanup_close int ours = pair[0];
-	cleanup_close int theirs = pair[1];
-	cleanup_close int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null < 0)
-		return thaw_error_errno(err, errno, "starting thaw-vmm: opening /dev/null");
-	/* The child puts descriptors on 0, 1 and 3: the sources must not lie there. */
-	if (null < 4) {
-		int moved = fcntl(null, F_DUPFD_CLOEXEC, 4);
-		if (moved < 0)
-			return thaw_error_errno(err, errno, "starting thaw-vmm");
-		close(null);
-		null = moved;
-	}
-	if (theirs < 4) {
-		int moved = fcntl(theirs, F_DUPFD_CLOEXEC, 4);
-		if (moved < 0)
-			return thaw_error_errno(err, errno, "starting thaw-vmm");
-		close(theirs);
-		theirs = moved;
-	}
-
-	const volatile bool jailed = thaw_vmm_jails();
-	pid_t parent = getpid();
-	/* A signal handler of ours must not run in the child, on our stack. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pid_t pid = vfork();
-	if (pid == 0)
-		vmm_child(path, theirs, null, parent, jailed, &before, &failure);
-	int code = errno;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (pid < 0)
-		return thaw_error_errno(err, code, "starting thaw-vmm");
-	if (failure) {
-		waitpid(pid, NULL, 0);
-		return thaw_error_errno(err, failure, "starting \"%s\"", path);
-	}
-	return thaw_vmm_adopt(vmm, thaw_fd_take(&ours), pid, err);
-}
-
-void thaw_vmm_close(struct thaw_vmm *vmm)
-{
-	/* It ends with its socket, too: should we have lost the right to kill it. */
-	thaw_cleanup_close(&vmm->socket);
-	if (vmm->pid > 0) {
-		/* Nothing in it is worth saving; our child, so the pid cannot be another's. */
-		kill(vmm->pid, SIGKILL);
-		while (waitpid(vmm->pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
-	thaw_cleanup_close(&vmm->pidfd);
-	for (size_t i = 0; i < THAW_VMM_PENDING_MAX; i++) {
-		if (vmm->pending[i].reply)
-			thaw__vmm__reply__free_unpacked(vmm->pending[i].reply, NULL);
-	}
-	free(vmm->packet);
-	*vmm = (struct thaw_vmm)THAW_VMM_NONE;
-}
 
 /* Says why the process is gone. */
 static int vmm_gone(struct thaw_vmm *vmm, struct thaw_error *err)

@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "host/cgroup.h"
 #include "proto/vmm.pb-c.h"
 
 struct thaw_error;
@@ -36,6 +37,8 @@ struct thaw_vmm {
 	bool stopped;
 	char stop_message[512];
 	uint8_t *packet;
+	uint32_t user; /* of those that are allotted; 0: none */
+	struct thaw_cgroup cgroup;
 };
 
 #define THAW_VMM_NONE                                                                              \
@@ -46,6 +49,23 @@ struct thaw_vmm {
 /* Starts `path` with one end of a SOCK_SEQPACKET pair as descriptor 3, /dev/null as 0 and 1,
  * standard error shared, and nothing else. -ENOENT, -EACCES, ... */
 int thaw_vmm_spawn(struct thaw_vmm *vmm, const char *path, struct thaw_error *err);
+
+/* The same, born into a control group of its own with these limits; vmm->cgroup has it, and it goes
+ * with the process. `cgroups` of NULL: as thaw_vmm_spawn. */
+int thaw_vmm_spawn_in(struct thaw_vmm *vmm, const char *path, struct thaw_cgroups *cgroups,
+		      const struct thaw_cgroup_limits *limits, struct thaw_error *err);
+
+#define THAW_JAIL_USERS 65536u
+
+struct thaw_jail {
+	enum { THAW_JAIL_WHERE_POSSIBLE, THAW_JAIL_ALWAYS, THAW_JAIL_NEVER } when;
+	/* Each is the lowest of THAW_JAIL_USERS from here that no living thaw-vmm of this process
+	 * has; 0: it is told by its process id (vmm/jail.h). */
+	uint32_t first_user;
+};
+
+/* How thaw-vmms are jailed that this process starts from now on; before the first. */
+void thaw_vmm_jail(const struct thaw_jail *jail);
 
 /* Whether a thaw-vmm that we start has a jail (vmm/jail.h): it takes the capabilities of root.
  * Without them it runs as we do, and has the filter of system calls alone. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -19,6 +20,12 @@
 #define MOUNT_POINT "/proc"
 /* vCPUs, the I/O thread, userfaultfd's, and those that io_uring makes in our name. */
 #define THREADS_MAX 128
+/* Two for each connection of vsock that is being made, drives, eventfds. */
+#define DESCRIPTORS_MAX 4096
+/* A memory image, the /tmp of a function; Lambda's limit of both is 10 GiB. */
+#define FILE_MAX (16ull << 30)
+/* Rings of io_uring count as locked on some kernels. */
+#define LOCKED_MAX (1u << 20)
 
 /* As everybody on the host knows it: getpid(2) would tell what a namespace around us makes of it.
  */
@@ -41,7 +48,12 @@ static int jail_limits(struct thaw_error *err)
 	} limits[] = {
 		{RLIMIT_CORE, {0, 0}},
 		{RLIMIT_NPROC, {THREADS_MAX, THREADS_MAX}},
+		{RLIMIT_NOFILE, {DESCRIPTORS_MAX, DESCRIPTORS_MAX}},
+		{RLIMIT_FSIZE, {FILE_MAX, FILE_MAX}},
+		{RLIMIT_MEMLOCK, {LOCKED_MAX, LOCKED_MAX}},
 		{RLIMIT_MSGQUEUE, {0, 0}},
+		{RLIMIT_RTPRIO, {0, 0}},
+		{RLIMIT_NICE, {0, 0}},
 	};
 
 	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
@@ -70,10 +82,21 @@ static int jail_root(struct thaw_error *err)
 	return 0;
 }
 
-int thaw_jail_enter(struct thaw_error *err)
+/* Who is gone has left us its death's signal, or the end of the socket: one of them comes. */
+static int jail_orphan(int socket, struct thaw_error *err)
 {
-	const unsigned int id = THAW_JAIL_UID_BASE + (unsigned int)jail_pid();
-	pid_t parent = getppid();
+	struct pollfd peer = {.fd = socket};
+
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return thaw_error_errno(err, errno, "the parent's death");
+	if (poll(&peer, 1, 0) > 0 && peer.revents & (POLLHUP | POLLERR))
+		return thaw_error_set(err, ESRCH, "whoever started it is gone");
+	return 0;
+}
+
+int thaw_jail_enter(unsigned int user, int socket, struct thaw_error *err)
+{
+	const unsigned int id = user ? user : THAW_JAIL_UID_BASE + (unsigned int)jail_pid();
 
 	int rc = jail_limits(err);
 	if (rc == 0 &&
@@ -88,7 +111,7 @@ int thaw_jail_enter(struct thaw_error *err)
 	    (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0))
 		rc = thaw_error_errno(err, errno, "privileges");
 	/* Another user is nobody whose parent's death is told to him: it is asked for again. */
-	if (rc == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent))
-		rc = thaw_error_set(err, ESRCH, "whoever started it is gone");
+	if (rc == 0)
+		rc = jail_orphan(socket, err);
 	return rc < 0 ? thaw_error_wrap(err, "building the jail") : 0;
 }

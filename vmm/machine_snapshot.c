@@ -11,6 +11,8 @@
 #include "vmm/irqchip.h"
 #include "vmm/kvm.h"
 #include "vmm/machine_internal.h"
+#include "vmm/sandbox.h"
+#include "vmm/sandbox_table.h"
 #include "vmm/snapshot/state.h"
 #include "vmm/virtio/mmio.h"
 
@@ -391,6 +393,8 @@ static int restore_run(struct thaw_machine *m, const Thaw__Vmm__Restore *request
 	}
 	thaw_steps_done(steps, "devices");
 	machine_run(m);
+	/* While the guest takes its first steps; nothing of it is looked at before. */
+	thaw_sandbox_narrow(THAW_SANDBOX_RUN);
 	return 0;
 }
 

@@ -5,6 +5,8 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +27,15 @@
  * 2 MiB of thaw-vmm's own memory for a few pages of stack. */
 #define STACK_SIZE (256u * 1024)
 
+#ifdef __SANITIZE_ADDRESS__
+/* At the end it would look for leaks by calls that the sandbox forbids. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "detect_leaks=0";
+}
+#endif
+
 static const char usage[] =
 	"Usage: thaw-vmm [--log-level LEVEL] [--log-json] [--no-sandbox]\n"
 	"\n"
@@ -34,6 +45,7 @@ static const char usage[] =
 	"  --log-level LEVEL  debug, info, warn, error or off (default warn)\n"
 	"  --log-json         log lines in JSON\n"
 	"  --jail             namespaces, an empty root and a user of its own (wants root)\n"
+	"  --jail-user UID    the same, as this user\n"
 	"  --no-sandbox       allow every system call (for debugging)\n"
 	"  --version          print the version\n";
 
@@ -51,14 +63,14 @@ static int limit_stacks(struct thaw_error *err)
 	return rc ? thaw_error_errno(err, rc, "the size of threads' stacks") : 0;
 }
 
-static int run(bool jailed, bool sandboxed, struct thaw_error *err)
+static int run(bool jailed, unsigned int user, bool sandboxed, struct thaw_error *err)
 {
 	struct thaw_loop loop;
 	struct thaw_control *control;
 	int rc = limit_stacks(err);
 
 	if (rc == 0 && jailed)
-		rc = thaw_jail_enter(err);
+		rc = thaw_jail_enter(user, CONTROL_FD, err);
 	if (rc == 0)
 		rc = thaw_loop_create(&loop, err);
 	if (rc < 0)
@@ -78,17 +90,15 @@ static int run(bool jailed, bool sandboxed, struct thaw_error *err)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"log-level", required_argument, NULL, 'l'},
-		{"log-json", no_argument, NULL, 'j'},
-		{"no-sandbox", no_argument, NULL, 's'},
-		{"jail", no_argument, NULL, 'J'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'v'},
-		{0},
+		{"log-level", required_argument, NULL, 'l'}, {"log-json", no_argument, NULL, 'j'},
+		{"no-sandbox", no_argument, NULL, 's'},      {"jail", no_argument, NULL, 'J'},
+		{"jail-user", required_argument, NULL, 'U'}, {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'},         {0},
 	};
 	enum thaw_log_level level = THAW_LOG_WARN;
 	bool json = false, jailed = false, sandboxed = true;
 	struct thaw_error err = {0};
+	unsigned int user = 0;
 	int option, type;
 	socklen_t size = sizeof(type);
 
@@ -106,6 +116,14 @@ int main(int argc, char **argv)
 		case 'J':
 			jailed = true;
 			break;
+		case 'U':
+			jailed = true;
+			user = (unsigned int)strtoul(optarg, NULL, 10);
+			if (user == 0 || user == UINT_MAX) {
+				fprintf(stderr, "thaw-vmm: no such user: \"%s\"\n", optarg);
+				return 2;
+			}
+			break;
 		case 's':
 			sandboxed = false;
 			break;
@@ -122,6 +140,8 @@ int main(int argc, char **argv)
 	}
 	thaw_log_setup("thaw-vmm", level, json, STDERR_FILENO);
 	signal(SIGPIPE, SIG_IGN);
+	/* One heap: another thread's own would take calls that only the first thread may make. */
+	mallopt(M_ARENA_MAX, 1);
 	if (getsockopt(CONTROL_FD, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
 	    type != SOCK_SEQPACKET) {
 		fputs("thaw-vmm: descriptor 3 is not a SOCK_SEQPACKET socket: it is started by "
@@ -129,7 +149,7 @@ int main(int argc, char **argv)
 		      stderr);
 		return 2;
 	}
-	if (run(jailed, sandboxed, &err) < 0) {
+	if (run(jailed, user, sandboxed, &err) < 0) {
 		thaw_log(THAW_LOG_ERROR, "%s", err.message);
 		return 1;
 	}

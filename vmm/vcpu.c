@@ -13,6 +13,8 @@
 #include "lib/error.h"
 #include "vmm/bus.h"
 #include "vmm/kvm.h"
+#include "vmm/sandbox.h"
+#include "vmm/sandbox_table.h"
 
 #define KICK_SIGNAL SIGUSR1
 
@@ -247,6 +249,7 @@ static void *vcpu_thread(void *opaque)
 {
 	struct thaw_vcpu *vcpu = opaque;
 
+	thaw_sandbox_narrow(THAW_SANDBOX_VCPU);
 	for (;;) {
 		if (!__atomic_load_n(&vcpu->gate->open, __ATOMIC_ACQUIRE) && !vcpu_park(vcpu))
 			return NULL;

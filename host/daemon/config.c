@@ -42,6 +42,10 @@ static const struct option options[] = {
 	MEMBER("share-drives", FLAG, share_drives, 0, 0),
 	MEMBER("memory", U64, memory_mib, 192, 1u << 30),
 	MEMBER("cpu-limit", FLAG, cpu_limit, 0, 0),
+	MEMBER("disk-bandwidth", U32, disk_mib, 0, 1u << 20),
+	MEMBER("disk-operations", U32, disk_operations, 0, 1u << 30),
+	MEMBER("jail", FLAG, jail, 0, 0),
+	MEMBER("uid-first", U32, uid_first, 0, UINT32_MAX - 65536u),
 	MEMBER("idle", U32, idle_s, 1, 86400),
 	MEMBER("drain", U32, drain_s, 0, 3600),
 	MEMBER("threads", U32, threads, 1, 256),
@@ -74,6 +78,11 @@ const char thaw_config_help[] =
 	"                          nobody's reads can be timed (security.md)\n"
 	"  --memory MB             of the host for environments (default three quarters of it)\n"
 	"  --cpu-limit=no          no limit of CPU time in proportion to memory\n"
+	"  --disk-bandwidth MIB    that a microVM may read, and write, a second (default 0: any)\n"
+	"  --disk-operations N     reads, and writes, of a microVM a second (default 0: any)\n"
+	"  --jail=no               start where microVMs cannot be jailed, too\n"
+	"  --uid-first N           microVMs are users N to N+65535 (default 0: 1073741824 and\n"
+	"                          their process id)\n"
 	"  --idle S                an environment that is idle for so long goes (default 300)\n"
 	"  --drain S               what is under way at SIGTERM may take so long (default 30)\n"
 	"  --threads N             of the HTTP server (default 4)\n"
@@ -101,6 +110,7 @@ static void config_defaults(struct thaw_config *config)
 		.scale_up = 1000,
 		.share_drives = true,
 		.cpu_limit = true,
+		.jail = true,
 		.shells = 8,
 		.idle_s = 300,
 		.drain_s = 30,

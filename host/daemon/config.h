@@ -29,9 +29,13 @@ struct thaw_config {
 	uint64_t memory_mib;   /* for environments; 0: three quarters of the host's */
 	bool share_drives;     /* accounts map one file of a runtime, and of code that is alike */
 	bool cpu_limit;        /* CPU time in proportion to memory */
-	uint32_t idle_s;       /* an environment that is idle for so long goes */
-	uint32_t drain_s;      /* SIGTERM: what is under way may take so long */
-	uint32_t threads;      /* of the HTTP server */
+	bool jail;             /* nothing is started that is not jailed */
+	uint32_t uid_first;    /* of 65536 for microVMs; 0: each is told by its process id */
+	uint32_t disk_mib;     /* a second, of reads and of writes each, of a microVM; 0: any */
+	uint32_t disk_operations;
+	uint32_t idle_s;  /* an environment that is idle for so long goes */
+	uint32_t drain_s; /* SIGTERM: what is under way may take so long */
+	uint32_t threads; /* of the HTTP server */
 	uint32_t connections;
 	/* Asynchronous invocations: the contract's times, and what they are multiplied by. */
 	double retry_scale;

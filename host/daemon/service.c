@@ -100,14 +100,42 @@ static void start_cgroups(struct thaw_service *service)
 	struct stat st;
 	char name[THAW_CGROUP_NAME_MAX + 1];
 
-	if (!service->config->cpu_limit || fstat(service->host.state.root, &st) < 0)
+	if (fstat(service->host.state.root, &st) < 0)
 		return;
 	snprintf(name, sizeof(name), "%llx-%llx", (unsigned long long)st.st_dev,
 		 (unsigned long long)st.st_ino);
-	if (thaw_cgroups_open(&service->cgroups, name, &err) == 0)
-		thaw_cgroups_sweep(service->cgroups, &err);
-	else
-		thaw_log(THAW_LOG_WARN, "no limits of CPU time: %s", err.message);
+	if (thaw_cgroups_open(&service->cgroups, name, &err) < 0) {
+		thaw_log(THAW_LOG_WARN, "no limits of CPU time, memory and disk: %s", err.message);
+		return;
+	}
+	thaw_cgroups_sweep(service->cgroups, &err);
+	service->host.cgroups = service->cgroups;
+	service->host.disk_bytes = (uint64_t)service->config->disk_mib << 20;
+	service->host.disk_operations = service->config->disk_operations;
+	if ((service->config->disk_mib || service->config->disk_operations) &&
+	    thaw_cgroups_disk(service->cgroups, service->host.state.root, &err) < 0)
+		thaw_log(THAW_LOG_WARN, "no limits of the disk: %s", err.message);
+}
+
+/* Nothing runs here that is not jailed, unless it was said in so many words. */
+static int start_jail(struct thaw_service *service, struct thaw_error *err)
+{
+	const struct thaw_jail jail = {
+		.when = service->config->jail ? THAW_JAIL_ALWAYS : THAW_JAIL_WHERE_POSSIBLE,
+		.first_user = service->config->uid_first,
+	};
+
+	thaw_vmm_jail(&jail);
+	if (thaw_vmm_jails())
+		return 0;
+	if (service->config->jail)
+		return thaw_error_set(err, EPERM,
+				      "microVMs cannot be jailed: thawd wants root's "
+				      "CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID and CAP_KILL "
+				      "(--jail=no: do without)");
+	thaw_log(THAW_LOG_WARN, "--jail=no: microVMs run as this user, in its namespaces, behind "
+				"the filter of system calls alone");
+	return 0;
 }
 
 static int start_pool(struct thaw_service *service, struct thaw_error *err)
@@ -142,6 +170,8 @@ static int start_data(struct thaw_service *service, struct thaw_error *err)
 	int rc = thaw_store_open(&service->store, config->data, err);
 	if (rc == 0)
 		rc = thaw_host_open(&service->host, config->data, err);
+	if (rc == 0)
+		rc = start_jail(service, err);
 	if (rc == 0)
 		rc = thaw_host_open_devices(&service->host, err);
 	if (rc == 0)

@@ -25,10 +25,6 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 
-/* thaw-vmm beside its guest's memory; its threads, of which io_uring has some too. */
-#define VMM_OVERHEAD_MIB 32
-#define VMM_THREADS_MAX  64
-
 struct worker {
 	struct thaw_service *service;
 	struct thaw_target *target; /* a reference */
@@ -36,8 +32,7 @@ struct worker {
 	struct thaw_log_stream *log;
 	struct thaw_worker_job *job; /* the one under way; NULL between two */
 	int tmp;
-	struct thaw_cgroup cgroup;
-	bool limited; /* it is in a group of its own, or there is none for it */
+	bool limited; /* it has the CPU time of its memory, or there is no limit for it */
 	bool provisioned;
 	bool used;   /* it has had an invocation */
 	bool worked; /* its runtime was ready once */
@@ -225,7 +220,6 @@ static int worker_boot(struct worker *worker, struct thaw_error *err)
 static void worker_free(struct worker *worker)
 {
 	thaw_environment_close(&worker->environment);
-	thaw_cgroup_remove(&worker->cgroup, NULL);
 	thaw_cleanup_close(&worker->tmp);
 	thaw_log_stream_close(worker->log);
 	thaw_target_release(worker->target);
@@ -332,35 +326,29 @@ static void *worker_start(void *context, void *data, struct thaw_pool_job *pool_
 
 /* --- limits --- */
 
-/* From its second event on an environment has the CPU time that its memory buys. Starts and first
- * events have what there is: as on Lambda a start is not to be slow for being small, and joining a
- * group can take the kernel some 10 ms (it waits for all CPUs), which nobody should wait for.
+/* Once it has started an environment has the CPU time that its memory buys. Starts have what there
+ * is: as on Lambda a start is not to be slow for being small. Memory, threads and the disk are
+ * limited from before thaw-vmm's first instruction on (environment_machine.c).
  *
  * Where KVM is software a guest's CPU time is mostly the emulation's, and not limited. */
 static void worker_limit(struct worker *worker)
 {
-	struct thaw_service *service = worker->service;
 	const struct thaw_function *function = &worker->target->function;
-	struct thaw_cgroup_limits limits = {
+	const struct thaw_cgroup *cgroup = &worker->environment.vmm.cgroup;
+	const struct thaw_cgroup_limits limits = {
 		.cpu_us = thaw_cgroup_cpu_us(function->memory_mib),
-		.memory = ((uint64_t)thaw_function_guest_mib(function) + VMM_OVERHEAD_MIB) << 20,
-		.pids = VMM_THREADS_MAX,
 	};
-	char id[THAW_REQUEST_ID_TEXT];
 	struct thaw_error err = {0};
 
 	if (worker->limited)
 		return;
 	worker->limited = true;
-	if (!service->cgroups || worker->environment.software_kvm)
+	if (!worker->service->config->cpu_limit || worker->environment.software_kvm ||
+	    !cgroup->cgroups)
 		return;
-	thaw_request_id_make(id);
-	int rc = thaw_cgroup_make(service->cgroups, id, &limits, &worker->cgroup, &err);
-	if (rc == 0)
-		rc = thaw_cgroup_join(&worker->cgroup, worker->environment.vmm.pid, &err);
-	if (rc < 0)
-		thaw_log(THAW_LOG_WARN, "function \"%s\" runs without limits: %s", function->name,
-			 err.message);
+	if (thaw_cgroup_limit(cgroup, &limits, &err) < 0)
+		thaw_log(THAW_LOG_WARN, "function \"%s\" runs without a limit of CPU time: %s",
+			 function->name, err.message);
 }
 
 /* --- invocations --- */
@@ -431,8 +419,7 @@ static bool worker_handle(void *opaque, struct thaw_pool_job *pool_job)
 	struct thaw_error err = {0};
 
 	job->times.handled_ns = thaw_monotonic_ns();
-	if (worker->used)
-		worker_limit(worker);
+	worker_limit(worker);
 	worker->job = job;
 	worker_note_start(worker, job);
 	if (!worker->used)
@@ -474,8 +461,7 @@ static bool worker_freeze(void *opaque)
 {
 	struct worker *worker = opaque;
 
-	if (worker->used)
-		worker_limit(worker);
+	worker_limit(worker);
 	return thaw_environment_pause(&worker->environment, NULL) == 0;
 }
 

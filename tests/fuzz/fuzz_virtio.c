@@ -345,6 +345,7 @@ static void step(struct fuzz *f, struct input *in)
 		break;
 	case 5:
 		poke(f, VIRTIO_MMIO_QUEUE_NOTIFY, command / 10 % 4);
+		turn(f); /* the kick comes by its event */
 		break;
 	case 6:
 		turn(f);

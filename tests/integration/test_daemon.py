@@ -259,9 +259,15 @@ class Starts(Case):
         self.daemon.wait_idle()
         found = []
         for folder, _, files in os.walk("/sys/fs/cgroup"):
-            if "cpu.max" in files and re.search(r"/thaw-[^/]+/[0-9a-f-]{36}$", folder):
+            if "cpu.max" in files and re.search(r"/thaw-[^/]+/[0-9a-f]{32}$", folder):
                 with open(folder + "/cpu.max", encoding="ascii") as file:
                     found.append(file.read().split())
+                with open(folder + "/memory.max", encoding="ascii") as file:
+                    self.assertLess(int(file.read()), 1 << 30)
+                with open(folder + "/pids.max", encoding="ascii") as file:
+                    self.assertEqual(file.read().strip(), "64")
+        # Those in waiting have no limit of CPU time yet.
+        found = [words for words in found if words[0] != "max"]
         self.assertTrue(found, "no environment has a group of its own")
         for quota, period in found:
             # 128 of 1769 MB.
@@ -273,7 +279,7 @@ class Starts(Case):
         self.good(self.daemon.invoke("f", {"do": "echo", "value": 1, "bare": True}))
         pids = self.daemon.environments()
         self.assertGreaterEqual(len(pids), 2)
-        uids = set()
+        uids, ran = set(), 0
         for pid in pids:
             with open(f"/proc/{pid}/status", encoding="ascii") as file:
                 status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
@@ -285,7 +291,8 @@ class Starts(Case):
             for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
                 self.assertEqual(int(status[kind], 16), 0, kind)
             self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
-            for kind in ("mnt", "net", "ipc", "uts", "cgroup"):
+            self.assertEqual(status["NSpid"].split()[-1], "1", "not alone in its namespace")
+            for kind in ("mnt", "net", "ipc", "uts", "cgroup", "pid"):
                 self.assertNotEqual(os.readlink(f"/proc/{pid}/ns/{kind}"), os.readlink(f"/proc/self/ns/{kind}"),
                                     kind)
             self.assertEqual(os.listdir(f"/proc/{pid}/root"), [])
@@ -296,8 +303,28 @@ class Starts(Case):
             with open(f"/proc/{pid}/environ", "rb") as file:
                 self.assertEqual(file.read(), b"")
             with open(f"/proc/{pid}/limits", encoding="ascii") as file:
-                self.assertRegex(file.read(), r"Max core file size +0 +0 ")
+                limits = dict(re.findall(r"^Max (.*?)  +(\S+) ", file.read(), re.M))
+            self.assertEqual({name: limits[name] for name in LIMITS}, LIMITS)
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                self.assertEqual(file.read(), b"thaw-vmm\0--jail\0")
+            # Not dumpable: its files in /proc are root's, though it is not.
+            self.assertEqual(os.stat(f"/proc/{pid}/environ").st_uid, 0)
+            self.assertEqual(os.readlink(f"/proc/{pid}/fd/0"), "/dev/null")
+            self.assertEqual(os.readlink(f"/proc/{pid}/fd/1"), "/dev/null")
+            self.assertRegex(os.readlink(f"/proc/{pid}/fd/3"), "^socket:")
+            for number in map(int, os.listdir(f"/proc/{pid}/fd")):
+                target = os.readlink(f"/proc/{pid}/fd/{number}")
+                # What the host gave, or it made: nothing that was open here at its start.
+                self.assertTrue(number < 4 or re.match(GIVEN, target), (number, target))
+            # Every thread has loaded more than the one filter of the process: the first when its
+            # guest began.
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{task}/status", encoding="ascii") as file:
+                    filters = int(re.search(r"^Seccomp_filters:\t(\d+)$", file.read(), re.M)[1])
+                self.assertIn(filters, (1, 2) if task == str(pid) else (2,))
+                ran += task == str(pid) and filters == 2
         self.assertEqual(len(uids), len(pids))
+        self.assertGreaterEqual(ran, 2)
 
     def test_provisioned(self):
         path = "/2019-09-30/functions/f/provisioned-concurrency?Qualifier=1"
@@ -320,9 +347,15 @@ class Starts(Case):
         self.assertEqual(response.status, 204, data)
 
 
+LIMITS = {"core file size": "0", "processes": "128", "open files": "4096",
+          "file size": str(16 << 30), "locked memory": str(1 << 20), "msgqueue size": "0"}
+GIVEN = (r"anon_inode:(kvm-vm|kvm-vcpu:\d+|\[?(eventfd|eventpoll|io_uring|userfaultfd)\]?)|socket:|"
+         r"/dev/(kvm|userfaultfd)$|/.*(image\.raw|tmp|\(deleted\)|\.ext4|#\d+)")
+
+
 class Failures(Case):
     # A runtime that starts anew has the function's share of a CPU: here that takes long.
-    options = ("--retry-scale", "0.01", "--cpu-limit=no", "--share-drives=no")
+    options = ("--retry-scale", "0.01", "--cpu-limit=no", "--share-drives=no", "--uid-first", "200000")
 
     def works(self):
         self.assertEqual(self.good(self.daemon.invoke("f:1", {"do": "echo", "value": 7, "bare": True})), 7)
@@ -375,6 +408,57 @@ class Failures(Case):
         thread.join(WAIT)
         self.assertEqual(answers[0].status, 500, answers[0])
         self.assertEqual(answers[0].headers["x-amzn-ErrorType"], "ServiceException")
+        self.works()
+
+    def test_users(self):
+        """Each has one of those that were given, and the lowest that was free."""
+        self.good(self.daemon.invoke("f:1", {"do": "echo", "value": 1, "bare": True}))
+        self.daemon.wait_idle()
+        users = []
+        for pid in self.daemon.environments():
+            with open(f"/proc/{pid}/status", encoding="ascii") as file:
+                ids = set(re.search(r"^Uid:\s+(.*)$", file.read(), re.M)[1].split())
+            self.assertEqual(len(ids), 1)
+            users.append(int(ids.pop()) - 200000)
+        self.assertEqual(len(set(users)), len(users))
+        self.assertTrue(all(0 <= user < 64 for user in users), users)
+
+    def test_out_of_memory(self):
+        """The group of one microVM has no memory left: it dies, its caller is told, and nobody else
+        notices."""
+        for value in range(2):
+            self.good(self.daemon.invoke("f", {"do": "echo", "value": value, "bare": True}))
+        others = set(self.daemon.environments())
+        answers = []
+        thread = threading.Thread(
+            target=lambda: answers.append(self.daemon.invoke("f:1", {"do": "spin"})))
+        thread.start()
+        end = time.monotonic() + WAIT
+        busy = []
+        while not busy and time.monotonic() < end:
+            before = {pid: cpu_seconds(pid) for pid in self.daemon.environments()}
+            time.sleep(1)
+            # What waits, or stands still, takes no time.
+            busy = [pid for pid, used in before.items() if alive(pid) and cpu_seconds(pid) > used + 0.02]
+            if self.daemon.top()["environments"]["busy"] != 1 or len(busy) != 1:
+                busy = []
+        self.assertTrue(busy)
+        with open(f"/proc/{busy[0]}/cgroup", encoding="ascii") as file:
+            group = "/sys/fs/cgroup" + file.read().split("::")[1].strip()
+        with open(group + "/memory.max", encoding="ascii") as file:
+            self.assertEqual(int(file.read()), (192 + 32 + 3) << 20)
+        # From the first: all of it is counted there.
+        with open(group + "/memory.current", encoding="ascii") as file:
+            self.assertGreater(int(file.read()), 1 << 20)
+        with open(group + "/memory.swap.max", encoding="ascii") as file:
+            self.assertEqual(file.read().strip(), "0")
+        with open(group + "/memory.max", "w", encoding="ascii") as file:
+            file.write("64K")
+        thread.join(WAIT)
+        self.assertEqual(answers[0].status, 500, answers[0])
+        self.assertEqual(answers[0].headers["x-amzn-ErrorType"], "ServiceException")
+        self.assertFalse(alive(busy[0]))
+        self.assertTrue(all(alive(pid) for pid in others - {busy[0]}))
         self.works()
 
     def test_event(self):
@@ -499,6 +583,24 @@ class Life(Case):
                                 capture_output=True, check=False, text=True, timeout=WAIT)
         self.assertEqual(second.returncode, 1)
         self.assertIn(str(self.daemon.process.pid), second.stderr)
+
+    def test_no_jail_no_start(self):
+        """Without the capabilities that jails are built with it does not start; when it is told to, it says
+        what that means."""
+        command = ["setpriv", "--bounding-set=-sys_admin", THAWD, "--data", self.data + "/other",
+                   "--listen", "127.0.0.1:0", "--no-auth"]
+        refused = subprocess.run(command, capture_output=True, check=False, text=True, timeout=WAIT)
+        self.assertEqual(refused.returncode, 1, refused)
+        self.assertIn("microVMs cannot be jailed", refused.stderr)
+        with subprocess.Popen(command + ["--jail=no"], stderr=subprocess.PIPE, text=True) as process:
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if "listening on" in line:
+                    break
+            process.terminate()
+            self.assertEqual(process.wait(WAIT), 0)
+        self.assertTrue([line for line in lines if " warn " in line and "--jail=no" in line], lines)
 
     def test_rebuilt_code(self):
         """The cache of drives may be emptied at any time."""

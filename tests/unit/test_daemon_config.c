@@ -50,6 +50,9 @@ static void test_defaults(void **state)
 	assert_string_equal(config.data, "/var/lib/thaw");
 	assert_int_equal(config.concurrency, 1000);
 	assert_true(config.cpu_limit);
+	assert_true(config.jail);
+	assert_int_equal(config.uid_first, 0);
+	assert_int_equal(config.disk_mib, 0);
 	assert_false(config.no_auth);
 	assert_true(config.retry_scale == 1);
 }
@@ -98,6 +101,7 @@ static void test_refused(void **state)
 	refused(read_config("--data", "", NULL), "data");
 	refused(read_config("--data", long_path, NULL), "data");
 	refused(read_config("--cpu-limit=maybe", NULL), "maybe");
+	refused(read_config("--uid-first", "4294967295", NULL), "uid-first");
 	/* Everybody who reaches it could do everything. */
 	refused(read_config("--no-auth", "--listen", "0.0.0.0:9000", NULL), "loopback");
 	refused(read_config("--no-auth", "--listen", "[::]:9000", NULL), "loopback");

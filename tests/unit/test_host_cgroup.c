@@ -4,6 +4,7 @@
  * whichever version it has. Without the right to make groups only the texts are tested.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -20,7 +21,9 @@
 #include <cmocka.h>
 
 #include "host/cgroup.h"
+#include "host/cgroup_internal.h"
 #include "host/cgroup_mounts.h"
+#include "host/spawn.h"
 #include "lib/clock.h"
 #include "lib/error.h"
 
@@ -118,6 +121,53 @@ static struct thaw_cgroup make(struct thaw_cgroups *cgroups, const char *id,
 
 	assert_ok(thaw_cgroup_make(cgroups, id, &limits, &cgroup, &error));
 	return cgroup;
+}
+
+/* In how many hierarchies a process is in a group whose path ends so. */
+static int groups_of(pid_t pid, const char *end)
+{
+	char path[64], line[4096];
+	int count = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+	FILE *file = fopen(path, "re");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = 0;
+		size_t size = strlen(line), wanted = strlen(end);
+		count += size >= wanted && strcmp(line + size - wanted, end) == 0;
+	}
+	fclose(file);
+	return count;
+}
+
+static void birth_child(void *opaque)
+{
+	char *const argv[] = {(char *)"sleep", (char *)"60", NULL};
+
+	(void)opaque;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	execv("/bin/sleep", argv);
+	_exit(9);
+}
+
+/* Whether a file of the group's limits of disks has this word. */
+static bool disk_file_says(const struct thaw_cgroups *cgroups, const char *id, const char *word)
+{
+	static const char *const files[] = {"io.max", "blkio.throttle.read_bps_device",
+					    "blkio.throttle.write_iops_device"};
+	bool found = false;
+
+	for (unsigned int i = 0; i < cgroups->count; i++) {
+		int dir = openat(cgroups->parents[i], id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		for (size_t f = 0; f < sizeof(files) / sizeof(files[0]); f++) {
+			char *text = thaw_cgroup_file_read(dir, files[f]);
+			found |= text && strstr(text, word);
+			free(text);
+		}
+		close(dir);
+	}
+	return found;
 }
 
 /* A child that begins once it is in the group; NULL: it only sleeps. */
@@ -281,6 +331,64 @@ static void test_refused(void **state)
 	assert_ok(thaw_cgroup_remove(&cgroup, &error));
 }
 
+/* Born in the group, by a thread that is not in it before or after: nothing is moved. */
+static void test_birth(void **state)
+{
+	struct thaw_cgroups *cgroups = *state;
+	int fd, status;
+
+	if (!cgroups)
+		skip();
+	struct thaw_cgroup cgroup = make(cgroups, "birth", (struct thaw_cgroup_limits){.pids = 8});
+	pid_t moved = start(&cgroup, NULL);
+	assert_ok(thaw_cgroup_birth_begin(&cgroup, &fd, &error));
+	struct thaw_spawn spawn = {.cgroup = fd};
+	pid_t pid = thaw_spawn(&spawn, birth_child, NULL);
+	assert_true(pid > 0);
+	thaw_cgroup_birth_end(&cgroup);
+	if (fd >= 0)
+		close(fd);
+	assert_true(groups_of(moved, "/birth") > 0);
+	assert_int_equal(groups_of(pid, "/birth"), groups_of(moved, "/birth"));
+	assert_int_equal(groups_of(getpid(), "/birth"), 0);
+	/* It is a process of its own: removing the group ends it. */
+	assert_ok(thaw_cgroup_remove(&cgroup, &error));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	wait_status(moved);
+	/* Nothing in particular: as any child. */
+	assert_ok(thaw_cgroup_birth_begin(NULL, &fd, &error));
+	assert_int_equal(fd, -1);
+	thaw_cgroup_birth_end(NULL);
+}
+
+/* Of the disk with the root, or with THAW_TEST_DISK, a directory. */
+static void test_disk(void **state)
+{
+	const struct thaw_cgroup_limits limits = {.disk_bytes = 8 * MIB, .disk_operations = 100};
+	struct thaw_cgroups *cgroups = *state;
+
+	if (!cgroups)
+		skip();
+	int dir = open(getenv("THAW_TEST_DISK") ?: "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = thaw_cgroups_disk(cgroups, dir, &error);
+	close(dir);
+	if (rc < 0)
+		assert_int_equal(rc, -ENOTSUP);
+	dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(thaw_cgroups_disk(cgroups, dir, &error), -ENOTSUP);
+	close(dir);
+	if (rc < 0) {
+		print_message("%s\n", error.message);
+		skip();
+	}
+	/* The last that was found stays. */
+	struct thaw_cgroup cgroup = make(cgroups, "disk", limits);
+	assert_true(disk_file_says(cgroups, "disk", "8388608"));
+	assert_true(disk_file_says(cgroups, "disk", "100"));
+	assert_ok(thaw_cgroup_remove(&cgroup, &error));
+}
+
 /* Somebody made groups, started processes in them, and died. */
 static void test_sweep(void **state)
 {
@@ -357,6 +465,7 @@ int main(void)
 		with_groups(test_cpu),         with_groups(test_memory),
 		with_groups(test_pids),        with_groups(test_refused),
 		with_groups(test_sweep),       with_groups(test_again),
+		with_groups(test_birth),       with_groups(test_disk),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

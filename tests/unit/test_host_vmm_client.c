@@ -2,6 +2,7 @@
 /* The client of thaw-vmm against peers that answer right, wrong, or not at all. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -11,6 +12,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -341,6 +344,7 @@ static void test_spawn_and_signal(void **state)
 	request.body_case = THAW__VMM__REQUEST__BODY_PING;
 	request.ping = &body;
 	/* With no arguments, yes(1) writes to /dev/null until it is killed. */
+	thaw_vmm_jail(&(struct thaw_jail){.when = THAW_JAIL_NEVER});
 	assert_int_equal(thaw_vmm_spawn(&vmm, "/usr/bin/yes", &err), 0);
 	assert_int_equal(thaw_vmm_send(&vmm, &request, NULL, 0, &id, &err), 0);
 	kill(vmm.pid, SIGKILL);
@@ -349,6 +353,55 @@ static void test_spawn_and_signal(void **state)
 			 -EPIPE);
 	assert_string_equal(err.message, "the microVM died: signal 9 (Killed)");
 	thaw_vmm_close(&vmm);
+	thaw_vmm_jail(&(struct thaw_jail){.when = THAW_JAIL_WHERE_POSSIBLE});
+}
+
+/* Each has the lowest user that is free; what is gone gives its own back. */
+static void test_users(void **state)
+{
+	const struct thaw_jail jail = {.first_user = 1000000};
+	struct thaw_vmm vmm[3];
+
+	(void)state;
+	if (!thaw_vmm_jails())
+		skip();
+	thaw_vmm_jail(&jail);
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_int_equal(thaw_vmm_spawn(&vmm[i], "/bin/false", NULL), 0);
+		assert_int_equal(vmm[i].user, 1000000 + i);
+	}
+	thaw_vmm_close(&vmm[1]);
+	thaw_vmm_close(&vmm[0]);
+	assert_int_equal(thaw_vmm_spawn(&vmm[0], "/bin/false", NULL), 0);
+	assert_int_equal(vmm[0].user, 1000000);
+	assert_int_equal(thaw_vmm_spawn(&vmm[1], "/nonexistent", NULL), -ENOENT);
+	assert_int_equal(thaw_vmm_spawn(&vmm[1], "/bin/false", NULL), 0);
+	assert_int_equal(vmm[1].user, 1000001);
+	for (unsigned int i = 0; i < 3; i++)
+		thaw_vmm_close(&vmm[i]);
+	thaw_vmm_jail(&(struct thaw_jail){.when = THAW_JAIL_WHERE_POSSIBLE});
+}
+
+/* Where it is wanted, nothing is started without; in a process that has given up what it takes. */
+static void test_no_jail_no_start(void **state)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+	int status;
+
+	(void)state;
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct thaw_vmm vmm;
+		syscall(SYS_capset, &header, none);
+		bool well = !thaw_vmm_jails() && thaw_vmm_spawn(&vmm, "/bin/false", NULL) == 0;
+		thaw_vmm_close(&vmm);
+		thaw_vmm_jail(&(struct thaw_jail){.when = THAW_JAIL_ALWAYS});
+		_exit(well && thaw_vmm_spawn(&vmm, "/bin/false", NULL) == -EPERM ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 int main(void)
@@ -372,6 +425,8 @@ int main(void)
 		cmocka_unit_test(test_spawn_of_nothing),
 		cmocka_unit_test(test_spawn_and_death),
 		cmocka_unit_test(test_spawn_and_signal),
+		cmocka_unit_test(test_users),
+		cmocka_unit_test(test_no_jail_no_start),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,6 +112,19 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* Kicks are events for the I/O thread: here it is we. */
+static void start(uint64_t features)
+{
+	driver_start(&driver, features);
+	driver_settle(&driver);
+}
+
+static void kick(unsigned int index)
+{
+	driver_kick(&driver, index);
+	driver_settle(&driver);
+}
+
 static void test_identity(void **state)
 {
 	(void)state;
@@ -157,14 +170,14 @@ static void test_odd_accesses(void **state)
 static void test_life(void **state)
 {
 	(void)state;
-	driver_start(&driver, 1ull << 5);
+	start(1ull << 5);
 	assert_int_equal(dummy.activated, 1);
 	assert_true(dummy.virtio->active);
 	assert_int_equal(dummy.virtio->features, V1 | (1ull << 5));
 	assert_int_equal(dummy.kicked[0], 1); /* what came before DRIVER_OK */
-	driver_kick(&driver, 1);
-	driver_kick(&driver, 2);
-	driver_kick(&driver, UINT32_MAX);
+	kick(1);
+	kick(2);
+	kick(UINT32_MAX);
 	assert_int_equal(dummy.kicked[0], 1);
 	assert_int_equal(dummy.kicked[1], 2);
 	/* Through the descriptor, as KVM does it: each write is one kick. */
@@ -182,9 +195,9 @@ static void test_life(void **state)
 	assert_int_equal(driver_status(&driver), 0);
 	assert_false(dummy.virtio->active);
 	assert_int_equal(dummy.resets, 2);
-	driver_kick(&driver, 0);
+	kick(0);
 	assert_int_equal(dummy.kicked[0], 4);
-	driver_start(&driver, 0);
+	start(0);
 	assert_int_equal(dummy.activated, 2);
 }
 
@@ -226,7 +239,7 @@ static void test_driver_ok_alone(void **state)
 	assert_true(driver_status(&driver) & VIRTIO_CONFIG_S_NEEDS_RESET);
 	assert_false(dummy.virtio->active);
 	assert_int_equal(dummy.activated, 0);
-	driver_start(&driver, 0);
+	start(0);
 }
 
 static void test_queues_freeze(void **state)
@@ -253,7 +266,7 @@ static void test_queues_freeze(void **state)
 	driver_queue_write(&driver, 0);
 	assert_int_equal(dummy.virtio->queue[0].size, 16);
 	/* A queue that was not set up is not kicked. */
-	driver_kick(&driver, 1);
+	kick(1);
 	assert_int_equal(dummy.kicked[1], 0);
 }
 
@@ -286,28 +299,28 @@ static void test_bad_queues(void **state)
 static void test_fail_tells_the_driver(void **state)
 {
 	(void)state;
-	driver_start(&driver, 0);
+	start(0);
 	for (unsigned int i = 0; i < 3; i++)
 		thaw_virtio_fail(dummy.virtio, "on purpose\033[2J %u", i);
 	assert_int_equal(driver_interrupt(&driver), VIRTIO_MMIO_INT_CONFIG);
 	assert_int_equal(driver_interrupt(&driver), 0);
 	assert_int_equal(driver_status(&driver), 0x4f);
 	driver_write(&driver, VIRTIO_MMIO_STATUS, 0x4f); /* no way out */
-	driver_kick(&driver, 0);
+	kick(0);
 	assert_int_equal(dummy.kicked[0], 1);
 	thaw_virtio_signal(dummy.virtio, 0);
 	assert_int_equal(driver_interrupt(&driver), 0);
-	driver_start(&driver, 0); /* but this one */
+	start(0); /* but this one */
 	assert_int_equal(dummy.kicked[0], 2);
 }
 
 static void test_driver_gives_up(void **state)
 {
 	(void)state;
-	driver_start(&driver, 0);
+	start(0);
 	driver_write(&driver, VIRTIO_MMIO_STATUS, 0xf | VIRTIO_CONFIG_S_FAILED);
 	assert_false(dummy.virtio->active);
-	driver_kick(&driver, 0);
+	kick(0);
 	assert_int_equal(dummy.kicked[0], 1);
 }
 
@@ -316,7 +329,7 @@ static void test_interrupts(void **state)
 	struct thaw_error err;
 
 	(void)state;
-	driver_start(&driver, 0);
+	start(0);
 	thaw_virtio_signal(dummy.virtio, 0);
 	assert_int_equal(driver_interrupt(&driver), 0); /* nothing was used */
 	assert_int_equal(thaw_virtqueue_give(&dummy.virtio->queue[0], 0, 0, &err), 0);
@@ -331,7 +344,7 @@ static void test_save_and_restore(void **state)
 	struct thaw_error err;
 
 	(void)state;
-	driver_start(&driver, 1ull << VIRTIO_RING_F_EVENT_IDX);
+	start(1ull << VIRTIO_RING_F_EVENT_IDX);
 	dummy.virtio->queue[1].next_avail = 65535;
 	dummy.virtio->queue[0].next_used = 7;
 	thaw_virtio_signal(dummy.virtio, 0);
@@ -415,7 +428,7 @@ static void test_restore_refuses(void **state)
 	struct dummy clone = {0};
 
 	(void)state;
-	driver_start(&driver, 0);
+	start(0);
 	for (unsigned int how = 0; how <= 14; how++) {
 		Thaw__Snapshot__Device *saved = driver_save(&driver);
 		struct driver other = driver;

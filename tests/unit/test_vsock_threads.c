@@ -45,6 +45,7 @@ static void test_resets_from_another_thread(void **state)
 
 	(void)state;
 	assert_int_equal(thaw_loop_add(&driver.loop, &stopper, &err), 0);
+	driver.served = true;
 	assert_int_equal(pthread_create(&thread, NULL, run_loop, NULL), 0);
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		int hosts[CONNECTIONS];

@@ -196,6 +196,8 @@ uint16_t driver_add(struct driver *driver, unsigned int index, struct driver_buf
 void driver_kick(struct driver *driver, unsigned int index)
 {
 	driver_write(driver, VIRTIO_MMIO_QUEUE_NOTIFY, index);
+	if (!driver->served)
+		driver_turn(driver, 0);
 }
 
 bool driver_used(struct driver *driver, unsigned int index, uint16_t *head, uint32_t *size)

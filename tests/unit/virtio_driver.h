@@ -36,6 +36,7 @@ struct driver {
 	int irq_fd;
 	gpa_t heap;
 	struct driver_queue queue[THAW_VIRTIO_QUEUES_MAX];
+	bool served; /* a thread runs the loop */
 };
 
 /* A buffer of a request; from `out` (a copy is made in guest memory), or to the driver. */
@@ -74,6 +75,7 @@ void driver_publish(struct driver *driver, unsigned int index, uint16_t head);
 /* Makes a chain of buffers and publishes it: `readable` ones first. Its head. */
 uint16_t driver_add(struct driver *driver, unsigned int index, struct driver_buffer *buffers,
 		    unsigned int readable, unsigned int writable);
+/* A kick is an event for the I/O thread, who is we unless the loop is served by another. */
 void driver_kick(struct driver *driver, unsigned int index);
 /* The next used entry, if there is one. */
 bool driver_used(struct driver *driver, unsigned int index, uint16_t *head, uint32_t *size);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <liburing.h>
 #include <linux/falloc.h>
 #include <linux/virtio_blk.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 #include "proto/vmm.pb-c.h"
 #include "vmm/loop.h"
 #include "vmm/token_bucket.h"
+#include "vmm/uring.h"
 
 #define BLOCK_QUEUE_SIZE 64u
 #define BLOCK_SECTOR     512u
@@ -36,6 +36,9 @@
 #define BLOCK_REQUEST_MAX (BLOCK_PIECES_MAX * BLOCK_PIECE_MAX)
 /* Sectors in one discard: 1 GiB. */
 #define BLOCK_DISCARD_MAX (1u << 21)
+
+static const uint8_t block_operations[] = {IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC,
+					   IORING_OP_FALLOCATE};
 
 struct thaw_block {
 	struct thaw_virtio_device *virtio;
@@ -601,9 +604,8 @@ int thaw_block_create(struct thaw_block **out, int fd, const struct Thaw__Vmm__D
 		rc = thaw_rate_limit_init(&block->limit, config->limit, err);
 	if (rc == 0) {
 		block_configure(block);
-		rc = io_uring_queue_init(BLOCK_REQUESTS_MAX, &block->ring, 0);
-		if (rc < 0)
-			thaw_error_errno(err, -rc, "making an io_uring");
+		rc = thaw_uring_create(&block->ring, BLOCK_REQUESTS_MAX, block_operations,
+				       sizeof(block_operations), err);
 	}
 	if (rc < 0) {
 		close(fd);

@@ -2,7 +2,6 @@
 #include "vmm/snapshot/load.h"
 
 #include <errno.h>
-#include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,6 +9,7 @@
 
 #include "lib/error.h"
 #include "lib/fd.h"
+#include "vmm/uring.h"
 
 #define QUEUE_DEPTH 64u
 #define READ_SIZE   (256u << 10) /* large enough for a disk, small enough to overlap */
@@ -145,10 +145,11 @@ int thaw_uring_read_ranges(const struct thaw_memory *memory, int image_fd,
 		.idle_count = QUEUE_DEPTH,
 		.result = result,
 	};
-	int rc = io_uring_queue_init(QUEUE_DEPTH, &r.ring, 0);
+	static const uint8_t operations[] = {IORING_OP_READ};
+	int rc = thaw_uring_create(&r.ring, QUEUE_DEPTH, operations, sizeof(operations), err);
 
 	if (rc < 0)
-		return thaw_error_errno(err, -rc, "setting up io_uring");
+		return rc;
 	for (uint32_t i = 0; i < QUEUE_DEPTH; i++)
 		r.idle[i] = i;
 	rc = reader_run(&r, err);

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
-#include <liburing.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -22,7 +21,10 @@
 
 #include "lib/error.h"
 #include "lib/fd.h"
+#include "vmm/sandbox.h"
+#include "vmm/sandbox_table.h"
 #include "vmm/snapshot/load.h"
+#include "vmm/uring.h"
 
 #define SLOTS         16u /* reads under way at once */
 #define CLUSTER_PAGES 16u /* read around a fault: 64 KiB */
@@ -271,6 +273,7 @@ static void *uffd_thread(void *opaque)
 {
 	struct thaw_uffd *u = opaque;
 
+	thaw_sandbox_narrow(THAW_SANDBOX_MEMORY);
 	uffd_arm(u, u->fd, TAG_FAULTS);
 	uffd_arm(u, u->wake_fd, TAG_WAKE);
 	while (!__atomic_load_n(&u->quit, __ATOMIC_ACQUIRE)) {
@@ -354,6 +357,7 @@ static int uffd_mark_present(struct thaw_uffd *u, struct thaw_error *err)
 int thaw_uffd_start(struct thaw_uffd **uffd, const struct thaw_memory *memory,
 		    struct thaw_uffd_config *config, struct thaw_error *err)
 {
+	static const uint8_t operations[] = {IORING_OP_READ, IORING_OP_POLL_ADD};
 	struct thaw_uffd *u = calloc(1, sizeof(*u));
 	int rc;
 
@@ -378,11 +382,9 @@ int thaw_uffd_start(struct thaw_uffd **uffd, const struct thaw_memory *memory,
 	if (rc < 0)
 		goto fail;
 	/* The submission queue holds a poll each and every slot: io_uring_get_sqe cannot fail. */
-	rc = io_uring_queue_init(4 * SLOTS, &u->ring, 0);
-	if (rc < 0) {
-		thaw_error_errno(err, -rc, "setting up io_uring");
+	rc = thaw_uring_create(&u->ring, 4 * SLOTS, operations, sizeof(operations), err);
+	if (rc < 0)
 		goto fail;
-	}
 	rc = pthread_create(&u->thread, NULL, uffd_thread, u);
 	if (rc) {
 		rc = thaw_error_errno(err, rc, "starting the thread that serves memory");

@@ -110,10 +110,17 @@ static void mmio_kick_handle(void *opaque, uint32_t events)
 	mmio_kick(kick->mmio, kick->index);
 }
 
-static void mmio_kick_all(struct thaw_virtio_mmio *mmio)
+/* A vCPU leaves the work to the I/O thread: its own filter of system calls allows little. */
+static void mmio_notify(struct thaw_virtio_mmio *mmio, uint32_t index)
+{
+	if (index < mmio->virtio.ops->queues)
+		thaw_virtio_kick_later(&mmio->virtio, index);
+}
+
+static void mmio_notify_all(struct thaw_virtio_mmio *mmio)
 {
 	for (unsigned int i = 0; i < mmio->virtio.ops->queues; i++)
-		mmio_kick(mmio, i);
+		mmio_notify(mmio, i);
 }
 
 static void mmio_queues_clear(struct thaw_virtio_mmio *mmio)
@@ -171,7 +178,7 @@ static void mmio_driver_ok(struct thaw_virtio_mmio *mmio)
 	if (rc < 0)
 		thaw_virtio_fail(virtio, "%s", err.message);
 	else /* buffers made available before DRIVER_OK may have had no kick */
-		mmio_kick_all(mmio);
+		mmio_notify_all(mmio);
 }
 
 /* 3.1.1: ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK in this order, each adding a bit. */
@@ -358,7 +365,7 @@ static void mmio_write_register(struct thaw_virtio_mmio *mmio, uint64_t offset, 
 		mmio->queue_select = value;
 		break;
 	case VIRTIO_MMIO_QUEUE_NOTIFY:
-		mmio_kick(mmio, value);
+		mmio_notify(mmio, value);
 		break;
 	case VIRTIO_MMIO_INTERRUPT_ACK:
 		mmio->interrupt_status &= ~value;
@@ -520,5 +527,6 @@ void thaw_virtio_mmio_resume(struct thaw_virtio_mmio *mmio)
 {
 	if (mmio->interrupt_status)
 		event_raise(mmio->irq_fd);
-	mmio_kick_all(mmio);
+	for (unsigned int i = 0; i < mmio->virtio.ops->queues; i++)
+		mmio_kick(mmio, i);
 }
