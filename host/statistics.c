@@ -88,6 +88,11 @@ int thaw_statistics_get(struct thaw_vmm *vmm, struct thaw_statistics *out, struc
 	out->bytes_written = from->bytes_written;
 	out->vsock_rx_bytes = from->vsock_rx_bytes;
 	out->vsock_tx_bytes = from->vsock_tx_bytes;
+	out->net_rx_bytes = from->net_rx_bytes;
+	out->net_rx_packets = from->net_rx_packets;
+	out->net_tx_bytes = from->net_tx_bytes;
+	out->net_tx_packets = from->net_tx_packets;
+	out->net_dropped = from->net_dropped;
 	out->first_run_ns = from->first_run_ns;
 	if (vmm->pid > 0)
 		statistics_smaps(vmm->pid, from, out);

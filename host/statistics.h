@@ -24,6 +24,9 @@ struct thaw_statistics {
 	uint64_t pages_loaded;
 	uint64_t bytes_read, bytes_written;
 	uint64_t vsock_rx_bytes, vsock_tx_bytes;
+	uint64_t net_rx_bytes, net_rx_packets; /* to the guest */
+	uint64_t net_tx_bytes, net_tx_packets;
+	uint64_t net_dropped;
 	uint64_t first_run_ns; /* CLOCK_MONOTONIC */
 	/* From /proc/PID/smaps, KiB. */
 	uint64_t memory_kib;         /* guest memory that is there: pages touched or loaded */

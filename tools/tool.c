@@ -234,14 +234,18 @@ json_t *tool_statistics_json(const struct thaw_statistics *s)
 		json_object_set_new(exits, s->exits[i].name,
 				    json_integer((json_int_t)s->exits[i].value));
 	return json_pack(
-		"{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, "
+		"s:I}, s:I, s:I, s:I, s:I}",
 		"exits", exits, "exits_total", (json_int_t)s->exits_total, "guest_ns",
 		(json_int_t)s->guest_ns, "minor_faults", (json_int_t)s->minor_faults,
 		"major_faults", (json_int_t)s->major_faults, "uffd_faults",
 		(json_int_t)s->uffd_faults, "pages_loaded", (json_int_t)s->pages_loaded,
 		"bytes_read", (json_int_t)s->bytes_read, "bytes_written",
 		(json_int_t)s->bytes_written, "vsock_rx_bytes", (json_int_t)s->vsock_rx_bytes,
-		"vsock_tx_bytes", (json_int_t)s->vsock_tx_bytes, "memory_kib",
+		"vsock_tx_bytes", (json_int_t)s->vsock_tx_bytes, "network", "rx_bytes",
+		(json_int_t)s->net_rx_bytes, "rx_packets", (json_int_t)s->net_rx_packets,
+		"tx_bytes", (json_int_t)s->net_tx_bytes, "tx_packets",
+		(json_int_t)s->net_tx_packets, "dropped", (json_int_t)s->net_dropped, "memory_kib",
 		(json_int_t)s->memory_kib, "memory_private_kib", (json_int_t)s->memory_private_kib,
 		"drives_kib", (json_int_t)s->drives_kib, "own_kib", (json_int_t)s->own_kib);
 }

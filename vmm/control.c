@@ -329,6 +329,11 @@ static int do_statistics(struct thaw_control *c, struct reply_parts *p)
 	s->bytes_written = n->bytes_written;
 	s->vsock_rx_bytes = n->vsock_rx_bytes;
 	s->vsock_tx_bytes = n->vsock_tx_bytes;
+	s->net_rx_bytes = n->net.rx_bytes;
+	s->net_rx_packets = n->net.rx_packets;
+	s->net_tx_bytes = n->net.tx_bytes;
+	s->net_tx_packets = n->net.tx_packets;
+	s->net_dropped = n->net.dropped;
 	s->first_run_ns = n->first_run_ns;
 	p->reply.body_case = THAW__VMM__REPLY__BODY_STATISTICS;
 	p->reply.statistics = s;

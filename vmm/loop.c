@@ -2,9 +2,12 @@
 #include "vmm/loop.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/error.h"
 
 #define LOOP_BATCH 16
@@ -19,20 +22,39 @@ static uint64_t source_key(const struct thaw_source *source)
 	return (uintptr_t)source | (source->locked ? SOURCE_LOCKED : 0);
 }
 
+/* The wait has ended: that was all. */
+static void loop_woken(void *opaque, uint32_t events)
+{
+	(void)opaque;
+	(void)events;
+}
+
 int thaw_loop_create(struct thaw_loop *loop, struct thaw_error *err)
 {
-	*loop = (struct thaw_loop){.epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
-	if (loop->epoll_fd < 0)
-		return thaw_error_errno(err, errno, "making an event loop");
+	*loop = (struct thaw_loop){
+		.epoll_fd = epoll_create1(EPOLL_CLOEXEC),
+		.due_ns = UINT64_MAX,
+		/* Edge-triggered: it need not be read off. */
+		.wake = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+			 .events = EPOLLIN | EPOLLET,
+			 .handle = loop_woken},
+	};
 	pthread_mutex_init(&loop->lock, NULL);
-	return 0;
+	int rc = loop->epoll_fd < 0 || loop->wake.fd < 0
+			 ? thaw_error_errno(err, errno, "making an event loop")
+			 : thaw_loop_add(loop, &loop->wake, err);
+	if (rc < 0)
+		thaw_loop_destroy(loop);
+	return rc;
 }
 
 void thaw_loop_destroy(struct thaw_loop *loop)
 {
 	if (loop->epoll_fd >= 0)
 		close(loop->epoll_fd);
-	loop->epoll_fd = -1;
+	if (loop->wake.fd >= 0)
+		close(loop->wake.fd);
+	loop->epoll_fd = loop->wake.fd = -1;
 	pthread_mutex_destroy(&loop->lock);
 }
 
@@ -69,14 +91,96 @@ void thaw_loop_remove(struct thaw_loop *loop, struct thaw_source *source)
 	}
 }
 
+/* --- timers --- */
+
+static void timers_note_earliest(struct thaw_loop *loop)
+{
+	uint64_t due = UINT64_MAX;
+
+	for (const struct thaw_timer *timer = loop->timers; timer; timer = timer->next) {
+		if (timer->due_ns < due)
+			due = timer->due_ns;
+	}
+	__atomic_store_n(&loop->due_ns, due, __ATOMIC_SEQ_CST);
+}
+
+void thaw_loop_cancel_timer(struct thaw_loop *loop, struct thaw_timer *timer)
+{
+	struct thaw_timer **at = &loop->timers;
+
+	if (!timer->set)
+		return;
+	while (*at != timer)
+		at = &(*at)->next;
+	*at = timer->next;
+	timer->set = false;
+	timers_note_earliest(loop);
+}
+
+void thaw_loop_set_timer(struct thaw_loop *loop, struct thaw_timer *timer, uint64_t due_ns)
+{
+	uint64_t before = loop->due_ns;
+
+	if (!timer->set) {
+		timer->next = loop->timers;
+		loop->timers = timer;
+		timer->set = true;
+	}
+	timer->due_ns = due_ns;
+	timers_note_earliest(loop);
+	/* The loop may be waiting, for longer than this. */
+	if (loop->due_ns < before)
+		eventfd_write(loop->wake.fd, 1);
+}
+
+/* Calls those that are due; their count. One that sets itself again has its turn another time. */
+static int timers_run(struct thaw_loop *loop)
+{
+	uint64_t now;
+	int count = 0;
+
+	if (__atomic_load_n(&loop->due_ns, __ATOMIC_SEQ_CST) == UINT64_MAX)
+		return 0;
+	now = thaw_monotonic_ns();
+	pthread_mutex_lock(&loop->lock);
+	while (loop->due_ns <= now && count < LOOP_BATCH) {
+		struct thaw_timer *timer = loop->timers;
+		while (timer->due_ns != loop->due_ns)
+			timer = timer->next;
+		thaw_loop_cancel_timer(loop, timer);
+		timer->handle(timer->opaque);
+		count++;
+	}
+	pthread_mutex_unlock(&loop->lock);
+	return count;
+}
+
+/* Milliseconds until the first timer, rounded up, if that is before timeout_ms. */
+static int timers_timeout(const struct thaw_loop *loop, int timeout_ms)
+{
+	uint64_t due = __atomic_load_n(&loop->due_ns, __ATOMIC_SEQ_CST), now;
+
+	if (due == UINT64_MAX)
+		return timeout_ms;
+	now = thaw_monotonic_ns();
+	uint64_t left = due <= now ? 0 : (due - now - 1) / 1000000 + 1;
+	return timeout_ms >= 0 && left > (uint64_t)timeout_ms ? timeout_ms
+	       : left > INT_MAX                               ? INT_MAX
+							      : (int)left;
+}
+
+/* --- events --- */
+
 int thaw_loop_turn(struct thaw_loop *loop, int timeout_ms)
 {
 	struct epoll_event events[LOOP_BATCH];
 	struct thaw_source *ready[LOOP_BATCH];
-	int n = epoll_wait(loop->epoll_fd, events, LOOP_BATCH, timeout_ms);
+	int n = epoll_wait(loop->epoll_fd, events, LOOP_BATCH, timers_timeout(loop, timeout_ms));
 
+	if (n < 0 && errno != EINTR)
+		return -errno;
 	if (n <= 0)
-		return n == 0 || errno == EINTR ? 0 : -errno;
+		return timers_run(loop);
 	pthread_mutex_lock(&loop->lock);
 	for (int i = 0; i < n; i++)
 		ready[i] = (struct thaw_source *)(uintptr_t)(events[i].data.u64 & ~SOURCE_LOCKED);
@@ -95,7 +199,7 @@ int thaw_loop_turn(struct thaw_loop *loop, int timeout_ms)
 	pthread_mutex_lock(&loop->lock);
 	loop->ready_count = 0;
 	pthread_mutex_unlock(&loop->lock);
-	return n;
+	return loop->stop ? n : n + timers_run(loop);
 }
 
 int thaw_loop_run(struct thaw_loop *loop, struct thaw_error *err)

@@ -3,6 +3,9 @@
  * The I/O thread's event loop: epoll over eventfds (queue kicks, io_uring completions), sockets
  * and the control socket. Level-triggered. Handlers of devices run with the machine's device lock
  * held (`lock`), the others without.
+ *
+ * Timers are the loop's own, in the time that epoll_wait gives: devices need no descriptor and no
+ * system call for them, but get whole milliseconds only.
  */
 #ifndef THAW_VMM_LOOP_H
 #define THAW_VMM_LOOP_H
@@ -27,8 +30,21 @@ struct thaw_source {
 	bool added;
 };
 
+/* Something to be done later, once; lives inside its owner, which must cancel it before it goes
+ * away. It is set, cancelled and called with the device lock held, from any thread. */
+struct thaw_timer {
+	void (*handle)(void *opaque);
+	void *opaque;
+	uint64_t due_ns; /* CLOCK_MONOTONIC */
+	bool set;
+	struct thaw_timer *next;
+};
+
 struct thaw_loop {
 	int epoll_fd;
+	struct thaw_source wake;    /* ends a wait, when a timer was set meanwhile */
+	struct thaw_timer *timers;  /* those that are set, in no order */
+	uint64_t due_ns;            /* the earliest's, or UINT64_MAX; read without the lock */
 	pthread_mutex_t lock;       /* the device lock: vCPU threads take it around bus accesses */
 	struct thaw_source **ready; /* the batch being handled, so that removal can clear it */
 	int ready_count;
@@ -45,8 +61,14 @@ void thaw_loop_modify(struct thaw_loop *loop, struct thaw_source *source, uint32
 /* Stops watching; does not close the descriptor. Harmless when not added. */
 void thaw_loop_remove(struct thaw_loop *loop, struct thaw_source *source);
 
-/* Waits for events, at most timeout_ms (-1: for ever), and handles those that there are. Their
- * count, or a negative errno. */
+/* Has `timer`, whose handler its owner has set, called at `due_ns` or up to a millisecond later; a
+ * timer that is set already takes the new time. */
+void thaw_loop_set_timer(struct thaw_loop *loop, struct thaw_timer *timer, uint64_t due_ns);
+/* Harmless when it is not set. */
+void thaw_loop_cancel_timer(struct thaw_loop *loop, struct thaw_timer *timer);
+
+/* Waits for events, at most timeout_ms (-1: for ever) or until a timer is due, and handles those
+ * that there are. Their count, timers among them, or a negative errno. */
 int thaw_loop_turn(struct thaw_loop *loop, int timeout_ms);
 /* Handles events until a handler sets loop->stop. */
 int thaw_loop_run(struct thaw_loop *loop, struct thaw_error *err);

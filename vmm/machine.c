@@ -384,5 +384,7 @@ void thaw_machine_statistics(struct thaw_machine *m, struct thaw_machine_statist
 	}
 	if (m->vsock)
 		thaw_vsock_statistics(m->vsock, &out->vsock_rx_bytes, &out->vsock_tx_bytes);
+	if (m->net)
+		thaw_net_statistics(m->net, &out->net);
 	pthread_mutex_unlock(&m->loop->lock);
 }

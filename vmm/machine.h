@@ -18,6 +18,7 @@
 #include "lib/fd.h"
 #include "proto/vmm.pb-c.h"
 #include "vmm/cpu_template.h"
+#include "vmm/devices/net.h"
 #include "vmm/snapshot/image.h"
 #include "vmm/snapshot/load.h"
 #include "vmm/steps.h"
@@ -82,6 +83,7 @@ struct thaw_machine_statistics {
 	uint64_t guest_ns, first_run_ns;
 	uint64_t uffd_faults, pages_loaded, bytes_read, bytes_written;
 	uint64_t vsock_rx_bytes, vsock_tx_bytes;
+	struct thaw_net_statistics net;
 };
 void thaw_machine_statistics(struct thaw_machine *machine, struct thaw_machine_statistics *out);
 

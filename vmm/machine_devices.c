@@ -9,6 +9,7 @@
 #include "lib/error.h"
 #include "vmm/devices/block.h"
 #include "vmm/devices/mark.h"
+#include "vmm/devices/net.h"
 #include "vmm/devices/pmem.h"
 #include "vmm/devices/rng.h"
 #include "vmm/devices/serial.h"
@@ -110,9 +111,9 @@ static int map_drive(struct thaw_machine *m, int fd, struct thaw_error *err)
 int machine_map_drives(struct thaw_machine *m, const Thaw__Vmm__Create *request,
 		       struct thaw_fds *fds, struct thaw_error *err)
 {
-	if (request->n_drives > MACHINE_DEVICES_MAX - 2)
+	if (request->n_drives > MACHINE_DRIVES_MAX)
 		return thaw_error_set(err, EINVAL, "%zu drives: at most %u are possible",
-				      request->n_drives, MACHINE_DEVICES_MAX - 2);
+				      request->n_drives, MACHINE_DRIVES_MAX);
 	for (size_t i = 0; i < request->n_drives; i++) {
 		const Thaw__Vmm__Drive *drive = request->drives[i];
 		if (drive->kind != THAW__VMM__DRIVE__KIND__PMEM)
@@ -178,7 +179,7 @@ static int add_drives(struct thaw_machine *m, const Thaw__Vmm__Create *request,
 			struct thaw_block *block;
 			rc = thaw_fds_take(fds, drive->fd, "drive", err);
 			if (rc >= 0)
-				rc = thaw_block_create(&block, rc, drive->writable, m->loop, err);
+				rc = thaw_block_create(&block, rc, drive, m->loop, err);
 			if (rc == 0)
 				rc = add_virtio(m, &thaw_block_ops, block, err);
 			if (rc == 0)
@@ -214,6 +215,21 @@ static int add_vsock(struct thaw_machine *m, const Thaw__Vmm__Create *request, s
 	rc = add_virtio(m, &thaw_vsock_ops, m->vsock, err);
 	if (rc < 0)
 		m->vsock = NULL;
+	return rc;
+}
+
+static int add_net(struct thaw_machine *m, const Thaw__Vmm__Network *network, struct thaw_fds *fds,
+		   struct thaw_error *err)
+{
+	int rc = thaw_fds_take(fds, network->tap_fd, "tap", err);
+
+	if (rc >= 0)
+		rc = thaw_net_create(&m->net, rc, network, m->loop, err);
+	if (rc < 0)
+		return thaw_error_wrap(err, "network");
+	rc = add_virtio(m, &thaw_net_ops, m->net, err);
+	if (rc < 0)
+		m->net = NULL;
 	return rc;
 }
 
@@ -267,6 +283,9 @@ int machine_add_devices(struct thaw_machine *m, const Thaw__Vmm__Create *request
 		if (rc == 0)
 			rc = add_virtio(m, &thaw_rng_ops, rng, err);
 	}
+	/* The last: where the others are does not depend on it. */
+	if (rc == 0 && request->network)
+		rc = add_net(m, request->network, fds, err);
 	if (rc == 0 && request->serial_fd)
 		rc = add_serial(m, request, fds, err);
 	return rc;

@@ -12,6 +12,7 @@
 #include "vmm/memory.h"
 
 struct thaw_block;
+struct thaw_net;
 struct thaw_serial;
 struct thaw_virtio_mmio;
 struct thaw_vsock;
@@ -19,6 +20,7 @@ struct thaw_vsock;
 #define MACHINE_MMIO_BASE         0xd0000000ull
 #define MACHINE_MMIO_WINDOW       0x1000ull
 #define MACHINE_DEVICES_MAX       12u
+#define MACHINE_DRIVES_MAX        (MACHINE_DEVICES_MAX - 3) /* vsock, rng, net */
 #define MACHINE_PMEM_ALIGN        (128ull << 20) /* a memory section of the guest kernel */
 #define MACHINE_PMEM_ROOM_MAX_MIB 4096u
 #define MACHINE_PMEM_UNIT         (2ull << 20) /* what virtio-pmem can be a multiple of with DAX */
@@ -62,6 +64,7 @@ struct thaw_machine {
 	size_t pmem_count;
 	struct machine_pmem pmem_room; /* where they will be, made ahead; size 0: none */
 	struct thaw_vsock *vsock;
+	struct thaw_net *net;
 	struct thaw_serial *serial;
 	struct thaw_mark mark;
 	struct thaw_clock clock;

@@ -13,7 +13,9 @@
 
 #include "lib/error.h"
 #include "proto/snapshot.pb-c.h"
+#include "proto/vmm.pb-c.h"
 #include "vmm/loop.h"
+#include "vmm/token_bucket.h"
 
 #define BLOCK_QUEUE_SIZE 64u
 #define BLOCK_SECTOR     512u
@@ -26,7 +28,12 @@
 #define BLOCK_MOVE_MAX (2u << 20)
 /* With so many bytes to be moved for requests under way, no further request is taken: a pause has
  * to wait for all of them. */
-#define BLOCK_LEFT_MAX ((uint64_t)BLOCK_REQUESTS_MAX * BLOCK_MOVE_MAX)
+#define BLOCK_LEFT_MAX (16u << 20)
+/* So one request cannot be of any size either: a driver is told of the longest piece, and of the
+ * most pieces. A longer request is an error of its own. */
+#define BLOCK_PIECES_MAX  (BLOCK_QUEUE_SIZE - 2) /* less header and status */
+#define BLOCK_PIECE_MAX   (128u << 10)
+#define BLOCK_REQUEST_MAX (BLOCK_PIECES_MAX * BLOCK_PIECE_MAX)
 /* Sectors in one discard: 1 GiB. */
 #define BLOCK_DISCARD_MAX (1u << 21)
 
@@ -41,6 +48,8 @@ struct thaw_block {
 	struct thaw_source completions; /* the ring itself: readable when there are any */
 	unsigned int under_way;
 	uint64_t left; /* bytes that requests under way have still to move */
+	struct thaw_rate_limit limit;
+	struct thaw_timer timer; /* until the limit allows another request */
 	uint64_t bytes_read, bytes_written;
 };
 
@@ -263,7 +272,8 @@ static int start_data(struct thaw_block *block, const struct thaw_chain *chain,
 	unsigned int count = in ? thaw_chain_writable(chain, 0, size, iov)
 				: thaw_chain_readable(chain, BLOCK_HEADER, size, iov);
 
-	if ((!in && !block->writable) || !block_within(block, header->sector, size))
+	if ((!in && !block->writable) || !block_within(block, header->sector, size) ||
+	    size > BLOCK_REQUEST_MAX)
 		return VIRTIO_BLK_S_IOERR;
 	if (size == 0)
 		return VIRTIO_BLK_S_OK;
@@ -273,6 +283,7 @@ static int start_data(struct thaw_block *block, const struct thaw_chain *chain,
 	request->offset = header->sector * BLOCK_SECTOR;
 	request->left = size;
 	block->left += size;
+	thaw_token_bucket_spend(&block->limit.bytes, size);
 	request_submit(block, request);
 	return -EINPROGRESS;
 }
@@ -355,6 +366,7 @@ static int block_take(struct thaw_block *block, struct thaw_error *err)
 
 	if (rc == 0 || (rc < 0 && rc != -EFAULT))
 		return rc;
+	thaw_token_bucket_spend(&block->limit.operations, 1);
 	if (chain.writable == 0)
 		return thaw_error_set(err, EPROTO, "a request without room for its status");
 	const struct iovec *last = &chain.iov[chain.readable + chain.writable - 1];
@@ -374,6 +386,18 @@ static bool block_full(const struct thaw_block *block)
 	return block->under_way == BLOCK_REQUESTS_MAX || block->left >= BLOCK_LEFT_MAX;
 }
 
+/* Whether the limit allows one more now; if not, it is taken later. A driver that has to wait need
+ * not tell of more meanwhile: it is not asked to. */
+static bool block_allowed(struct thaw_block *block)
+{
+	uint64_t due;
+
+	if (thaw_rate_limit_allows(&block->limit, &due))
+		return true;
+	thaw_loop_set_timer(block->loop, &block->timer, due);
+	return false;
+}
+
 static void block_pump(struct thaw_block *block)
 {
 	struct thaw_virtio_device *virtio = block->virtio;
@@ -381,7 +405,7 @@ static void block_pump(struct thaw_block *block)
 	struct thaw_error err;
 
 	/* Where requests are at their limit, the end of one of them brings us here again. */
-	while (virtio->active && !block_full(block)) {
+	while (virtio->active && !block_full(block) && block_allowed(block)) {
 		if (++turns > BLOCK_QUEUE_SIZE) {
 			thaw_virtio_kick_later(virtio, 0);
 			break;
@@ -409,6 +433,11 @@ static void block_kick(void *device, unsigned int index)
 	block_pump(device);
 }
 
+static void block_timer(void *opaque)
+{
+	block_pump(opaque);
+}
+
 static void block_completions(void *opaque, uint32_t events)
 {
 	struct thaw_block *block = opaque;
@@ -418,11 +447,13 @@ static void block_completions(void *opaque, uint32_t events)
 	block_pump(block);
 }
 
-/* Waits until nothing is under way. */
+/* Waits until nothing is under way. What the limit has held back was not taken: nobody waits for
+ * that, and a kick, which comes with a resume, looks at it again. */
 static void block_drain(void *device)
 {
 	struct thaw_block *block = device;
 
+	thaw_loop_cancel_timer(block->loop, &block->timer);
 	while (block->under_way) {
 		io_uring_submit_and_wait(&block->ring, 1);
 		block_reap(block);
@@ -441,8 +472,8 @@ static void block_attach(void *device, struct thaw_virtio_device *virtio)
 static uint64_t block_features(void *device)
 {
 	const struct thaw_block *block = device;
-	uint64_t features = (1ull << VIRTIO_BLK_F_SEG_MAX) | (1ull << VIRTIO_BLK_F_BLK_SIZE) |
-			    (1ull << VIRTIO_BLK_F_FLUSH);
+	uint64_t features = (1ull << VIRTIO_BLK_F_SIZE_MAX) | (1ull << VIRTIO_BLK_F_SEG_MAX) |
+			    (1ull << VIRTIO_BLK_F_BLK_SIZE) | (1ull << VIRTIO_BLK_F_FLUSH);
 
 	if (!block->writable)
 		return features | (1ull << VIRTIO_BLK_F_RO);
@@ -522,7 +553,8 @@ static void block_configure(struct thaw_block *block)
 {
 	block->config = (struct virtio_blk_config){
 		.capacity = block->sectors,
-		.seg_max = BLOCK_QUEUE_SIZE - 2, /* less header and status */
+		.size_max = BLOCK_PIECE_MAX,
+		.seg_max = BLOCK_PIECES_MAX,
 		.blk_size = BLOCK_SECTOR,
 	};
 	if (!block->writable)
@@ -550,8 +582,8 @@ static int block_size(struct thaw_block *block, struct thaw_error *err)
 	return 0;
 }
 
-int thaw_block_create(struct thaw_block **out, int fd, bool writable, struct thaw_loop *loop,
-		      struct thaw_error *err)
+int thaw_block_create(struct thaw_block **out, int fd, const struct Thaw__Vmm__Drive *config,
+		      struct thaw_loop *loop, struct thaw_error *err)
 {
 	struct thaw_block *block = calloc(1, sizeof(*block));
 	int rc;
@@ -561,9 +593,12 @@ int thaw_block_create(struct thaw_block **out, int fd, bool writable, struct tha
 		return thaw_error_errno(err, ENOMEM, "making a block device");
 	}
 	block->fd = fd;
-	block->writable = writable;
+	block->writable = config->writable;
 	block->loop = loop;
+	block->timer = (struct thaw_timer){.handle = block_timer, .opaque = block};
 	rc = block_size(block, err);
+	if (rc == 0)
+		rc = thaw_rate_limit_init(&block->limit, config->limit, err);
 	if (rc == 0) {
 		block_configure(block);
 		rc = io_uring_queue_init(BLOCK_REQUESTS_MAX, &block->ring, 0);
