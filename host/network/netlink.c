@@ -112,8 +112,8 @@ int thaw_netlink_index(const struct thaw_netlink *netlink, const char *name, str
 }
 
 int thaw_netlink_add_veth(struct thaw_netlink *netlink, const char *name,
-			  const uint8_t mac[THAW_MAC_SIZE], const char *peer,
-			  const uint8_t peer_mac[THAW_MAC_SIZE], int peer_namespace,
+			  const uint8_t mac[THAW_LINK_ADDRESS], const char *peer,
+			  const uint8_t peer_mac[THAW_LINK_ADDRESS], int peer_namespace,
 			  struct thaw_error *err)
 {
 	struct message m;
@@ -122,14 +122,14 @@ int thaw_netlink_add_veth(struct thaw_netlink *netlink, const char *name,
 
 	info->ifi_family = AF_UNSPEC;
 	mnl_attr_put_strz(m.head, IFLA_IFNAME, name);
-	mnl_attr_put(m.head, IFLA_ADDRESS, THAW_MAC_SIZE, mac);
+	mnl_attr_put(m.head, IFLA_ADDRESS, THAW_LINK_ADDRESS, mac);
 	struct nlattr *link = mnl_attr_nest_start(m.head, IFLA_LINKINFO);
 	mnl_attr_put_strz(m.head, IFLA_INFO_KIND, "veth");
 	struct nlattr *data = mnl_attr_nest_start(m.head, IFLA_INFO_DATA);
 	struct nlattr *nest = mnl_attr_nest_start(m.head, VETH_INFO_PEER);
 	mnl_nlmsg_put_extra_header(m.head, sizeof(struct ifinfomsg));
 	mnl_attr_put_strz(m.head, IFLA_IFNAME, peer);
-	mnl_attr_put(m.head, IFLA_ADDRESS, THAW_MAC_SIZE, peer_mac);
+	mnl_attr_put(m.head, IFLA_ADDRESS, THAW_LINK_ADDRESS, peer_mac);
 	mnl_attr_put_u32(m.head, IFLA_NET_NS_FD, (uint32_t)peer_namespace);
 	mnl_attr_nest_end(m.head, nest);
 	mnl_attr_nest_end(m.head, data);
@@ -218,7 +218,7 @@ int thaw_netlink_set(struct thaw_netlink *netlink, int index, const struct thaw_
 	struct ifinfomsg *info = link_begin(&m, index);
 	info->ifi_flags = info->ifi_change = IFF_UP;
 	if (link->mac)
-		mnl_attr_put(m.head, IFLA_ADDRESS, THAW_MAC_SIZE, link->mac);
+		mnl_attr_put(m.head, IFLA_ADDRESS, THAW_LINK_ADDRESS, link->mac);
 	if (link->mtu)
 		mnl_attr_put_u32(m.head, IFLA_MTU, link->mtu);
 	if (link->forwards)
@@ -265,7 +265,7 @@ int thaw_netlink_add_route(struct thaw_netlink *netlink, int index, uint32_t des
 }
 
 int thaw_netlink_add_neighbour(struct thaw_netlink *netlink, int index, uint32_t address,
-			       const uint8_t mac[THAW_MAC_SIZE], struct thaw_error *err)
+			       const uint8_t mac[THAW_LINK_ADDRESS], struct thaw_error *err)
 {
 	struct message m;
 	struct ndmsg *info =
@@ -275,6 +275,6 @@ int thaw_netlink_add_neighbour(struct thaw_netlink *netlink, int index, uint32_t
 	info->ndm_ifindex = index;
 	info->ndm_state = NUD_PERMANENT;
 	mnl_attr_put_u32(m.head, NDA_DST, htonl(address));
-	mnl_attr_put(m.head, NDA_LLADDR, THAW_MAC_SIZE, mac);
+	mnl_attr_put(m.head, NDA_LLADDR, THAW_LINK_ADDRESS, mac);
 	return message_send(netlink, &m, "adding a neighbour", err);
 }

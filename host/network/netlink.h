@@ -13,7 +13,7 @@
 
 struct thaw_error;
 
-#define THAW_MAC_SIZE 6
+#define THAW_LINK_ADDRESS 6
 
 struct thaw_netlink {
 	int fd;
@@ -34,8 +34,8 @@ int thaw_netlink_index(const struct thaw_netlink *netlink, const char *name,
 
 /* A pair: `name` here, `peer` in another namespace. -EEXIST: one of the names is taken. */
 int thaw_netlink_add_veth(struct thaw_netlink *netlink, const char *name,
-			  const uint8_t mac[THAW_MAC_SIZE], const char *peer,
-			  const uint8_t peer_mac[THAW_MAC_SIZE], int peer_namespace,
+			  const uint8_t mac[THAW_LINK_ADDRESS], const char *peer,
+			  const uint8_t peer_mac[THAW_LINK_ADDRESS], int peer_namespace,
 			  struct thaw_error *err);
 
 struct thaw_link {
@@ -61,6 +61,6 @@ int thaw_netlink_add_route(struct thaw_netlink *netlink, int index, uint32_t des
 			   uint8_t length, uint32_t gateway, struct thaw_error *err);
 /* For ever: nobody is asked. */
 int thaw_netlink_add_neighbour(struct thaw_netlink *netlink, int index, uint32_t address,
-			       const uint8_t mac[THAW_MAC_SIZE], struct thaw_error *err);
+			       const uint8_t mac[THAW_LINK_ADDRESS], struct thaw_error *err);
 
 #endif

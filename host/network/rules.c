@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/network/rules.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -88,6 +89,25 @@ static void write_tap(FILE *out)
 	      out);
 }
 
+/* What guests call their nameservers are the host's, in turn where it has fewer. */
+static void write_names(FILE *out, const struct thaw_networks *networks)
+{
+	static const char *const names[] = THAW_GUEST_NAMESERVERS;
+
+	fputs("	chain names {\n"
+	      "		type nat hook prerouting priority dstnat;\n",
+	      out);
+	for (size_t i = 0; networks->nameserver_count && i < COUNT(names); i++) {
+		fprintf(out,
+			"		iifname \"" THAW_SLOT_GUEST
+			"\" ip daddr %s meta l4proto { tcp, udp } th dport 53 dnat ip to ",
+			names[i]);
+		write_address(out, networks->nameservers[i % networks->nameserver_count]);
+		fputc('\n', out);
+	}
+	fputs("	}\n", out);
+}
+
 static char *finish(FILE *out, char **text)
 {
 	bool failed = ferror(out);
@@ -110,6 +130,7 @@ char *thaw_rules_slot(const struct thaw_networks *networks, const struct thaw_su
 	write_tap(out);
 	fputs("table inet slot {\n", out);
 	write_refused(out, !*subnet->bridge);
+	write_names(out, networks);
 	/* The kernel's own: only its errors about what passes. */
 	fputs("	chain input { type filter hook input priority filter; policy drop; }\n"
 	      "	chain output {\n"

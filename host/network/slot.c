@@ -57,15 +57,15 @@ void thaw_slot_interface(const struct thaw_networks *networks, unsigned int netw
 /* Locally administered; the same for the same address, so that neighbours on a bridge stay right
  * when it gets a new slot. */
 static void slot_mac(const struct thaw_networks *networks, unsigned int network, uint32_t index,
-		     uint8_t mac[THAW_MAC_SIZE])
+		     uint8_t mac[THAW_LINK_ADDRESS])
 {
 	unsigned long id = strtoul(networks->id, NULL, 16);
-	const uint8_t bytes[THAW_MAC_SIZE] = {
+	const uint8_t bytes[THAW_LINK_ADDRESS] = {
 		0x02,        (uint8_t)(id >> 16 ^ network), (uint8_t)(id >> 8),
 		(uint8_t)id, (uint8_t)(index >> 8),         (uint8_t)index,
 	};
 
-	memcpy(mac, bytes, THAW_MAC_SIZE);
+	memcpy(mac, bytes, THAW_LINK_ADDRESS);
 }
 
 /* What is under way of a slot. */
@@ -74,7 +74,7 @@ struct making {
 	const struct thaw_subnet *subnet;
 	uint32_t address;
 	char outside[IFNAMSIZ];
-	uint8_t up_mac[THAW_MAC_SIZE], outside_mac[THAW_MAC_SIZE];
+	uint8_t up_mac[THAW_LINK_ADDRESS], outside_mac[THAW_LINK_ADDRESS];
 	struct thaw_netlink netlink; /* in the slot */
 	int tap;
 };
@@ -202,7 +202,7 @@ int thaw_slot_make(struct thaw_slot_maker *maker, unsigned int network, uint32_t
 
 	thaw_slot_interface(maker->networks, network, index, making.outside);
 	slot_mac(maker->networks, network, index, making.up_mac);
-	memcpy(making.outside_mac, making.up_mac, THAW_MAC_SIZE);
+	memcpy(making.outside_mac, making.up_mac, THAW_LINK_ADDRESS);
 	making.outside_mac[0] |= MAC_HOST_END;
 	if (unshare(CLONE_NEWNET) < 0)
 		return thaw_error_errno(err, errno, "a network namespace");
