@@ -3,7 +3,7 @@
  * A guest that does anything: guest memory and a script of register accesses, memory writes,
  * kicks and host events come from the input, and every device has to live through it.
  *
- *	byte 0          which device, and whether a well-behaved handshake comes first
+ *	byte 0          which device, whether a well-behaved handshake comes first, and limits
  *	then            commands of one byte with operands, see `step`
  *
  * Memory is small and rings lie at fixed places within it, so that the input finds them. When a
@@ -25,7 +25,9 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "proto/snapshot.pb-c.h"
+#include "proto/vmm.pb-c.h"
 #include "vmm/devices/block.h"
+#include "vmm/devices/net.h"
 #include "vmm/devices/pmem.h"
 #include "vmm/devices/rng.h"
 #include "vmm/devices/vsock_private.h"
@@ -44,6 +46,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
+static uint8_t mac[] = {2, 0, 0, 0, 0, 2};
+
 struct input {
 	const uint8_t *data;
 	size_t size;
@@ -56,6 +60,8 @@ struct fuzz {
 	unsigned int kind;
 	int drive;
 	int forward;
+	int wire, tap; /* of the network device: the host's end, and the device's */
+	bool limited;
 	struct thaw_vsock *vsock;
 	int hosts[HOSTS];
 };
@@ -83,18 +89,54 @@ static void poke(struct fuzz *f, uint64_t offset, uint32_t value)
 	thaw_virtio_mmio_bus_ops.write(f->mmio, offset, &value, sizeof(value));
 }
 
+static void *make_block(struct fuzz *f, Thaw__Vmm__RateLimit *limit)
+{
+	Thaw__Vmm__Drive config = THAW__VMM__DRIVE__INIT;
+	struct thaw_block *block;
+
+	config.writable = true;
+	config.limit = limit;
+	must(thaw_block_create(&block, dup(f->drive), &config, &f->loop, NULL) == 0);
+	return block;
+}
+
+static void *make_net(struct fuzz *f, Thaw__Vmm__RateLimit *limit)
+{
+	Thaw__Vmm__Network config = THAW__VMM__NETWORK__INIT;
+	struct thaw_net *net;
+	int pair[2];
+
+	if (f->tap < 0) {
+		must(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
+		f->wire = pair[0];
+		f->tap = pair[1];
+	}
+	config.mac.data = mac;
+	config.mac.len = sizeof(mac);
+	config.to_guest = config.from_guest = limit;
+	must(thaw_net_create(&net, dup(f->tap), &config, &f->loop, NULL) == 0);
+	return net;
+}
+
 static void make_device(struct fuzz *f)
 {
+	Thaw__Vmm__RateLimit limit = THAW__VMM__RATE_LIMIT__INIT;
+	Thaw__Vmm__TokenBucket bucket = THAW__VMM__TOKEN_BUCKET__INIT;
 	const struct thaw_virtio_ops *ops;
 	void *device;
 	int pair[2];
 
+	bucket.size = bucket.per_second = 2000;
+	limit.bytes = limit.operations = &bucket;
 	f->vsock = NULL;
 	switch (f->kind) {
 	case 0:
-		must(thaw_block_create((struct thaw_block **)&device, dup(f->drive), true, &f->loop,
-				       NULL) == 0);
+		device = make_block(f, f->limited ? &limit : NULL);
 		ops = &thaw_block_ops;
+		break;
+	case 4:
+		device = make_net(f, f->limited ? &limit : NULL);
+		ops = &thaw_net_ops;
 		break;
 	case 1:
 		must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
@@ -148,6 +190,23 @@ static void turn(struct fuzz *f)
 	}
 }
 
+/* Frames from elsewhere, and those of the guest: all of which are its own. */
+static void wire(struct fuzz *f, struct input *in)
+{
+	uint8_t frame[4096] = {0};
+	size_t size = take(in, 2) % sizeof(frame);
+	size_t given = in->size < 64 ? in->size : 64;
+	ssize_t n;
+
+	memcpy(frame, in->data, given);
+	take(in, 0);
+	in->data += given;
+	in->size -= given;
+	(void)!write(f->wire, frame, size);
+	while ((n = read(f->wire, frame, sizeof(frame))) > 0)
+		must(n >= 14 && n <= 1514 && memcmp(frame + 6, mac, sizeof(mac)) == 0);
+}
+
 /* A host program's doings: a greeting, bytes, reading, shutting down, closing. */
 static void host(struct fuzz *f, struct input *in)
 {
@@ -156,6 +215,8 @@ static void host(struct fuzz *f, struct input *in)
 	uint8_t bytes[256];
 	int pair[2];
 
+	if (f->wire >= 0)
+		wire(f, in);
 	if (!f->vsock)
 		return;
 	switch (what / HOSTS % 6) {
@@ -315,10 +376,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = {data, size};
-	struct fuzz f = {.forward = -1};
+	struct fuzz f = {.forward = -1, .wire = -1, .tap = -1};
 	uint8_t first = (uint8_t)take(&in, 1);
 
-	f.kind = first % 4;
+	/* Inputs of before there was a network device mean what they did. */
+	f.kind = first & 16 ? 4 : first % 4;
+	f.limited = first & 32;
 	for (unsigned int i = 0; i < HOSTS; i++)
 		f.hosts[i] = -1;
 	must(thaw_memory_create(&f.memory, MEMORY, false, NULL) == 0);
@@ -341,6 +404,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (f.forward >= 0)
 		close(f.forward);
+	if (f.wire >= 0) {
+		close(f.wire);
+		close(f.tap);
+	}
 	close(f.drive);
 	thaw_loop_destroy(&f.loop);
 	thaw_memory_destroy(&f.memory);

@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include "lib/clock.h"
+#include "proto/vmm.pb-c.h"
 #include "tests/unit/virtio_driver.h"
 #include "vmm/devices/block.h"
 
@@ -26,11 +28,18 @@ static struct thaw_error err;
 static int file;
 static uint8_t data[SIZE];
 
+static int create(int fd, bool writable, Thaw__Vmm__RateLimit *limit)
+{
+	Thaw__Vmm__Drive drive = THAW__VMM__DRIVE__INIT;
+
+	drive.writable = writable;
+	drive.limit = limit;
+	return thaw_block_create(&block, fd, &drive, &driver.loop, &err);
+}
+
 static void attach(bool writable)
 {
-	int fd = dup(file);
-
-	assert_int_equal(thaw_block_create(&block, fd, writable, &driver.loop, &err), 0);
+	assert_int_equal(create(dup(file), writable, NULL), 0);
 	driver_attach(&driver, &thaw_block_ops, block);
 }
 
@@ -394,8 +403,9 @@ static void test_reset_under_way(void **state)
 	assert_int_equal(read_sectors(1, 512), VIRTIO_BLK_S_OK);
 }
 
-#define LONG_PIECE (3u << 20) /* not a multiple of what the device moves in one go */
-#define LONG_SIZE  (8 * LONG_PIECE)
+#define LONG_PIECE  999936u /* not a multiple of what the device moves in one go */
+#define LONG_PIECES 8u
+#define LONG_SIZE   (LONG_PIECES * LONG_PIECE) /* not far below the longest request */
 
 /* A drive of LONG_SIZE, and a request for all of it, `times` over, into one piece of memory. */
 static uint16_t long_requests(unsigned int times)
@@ -403,11 +413,12 @@ static uint16_t long_requests(unsigned int times)
 	static const struct virtio_blk_outhdr header = {.sector = 0};
 	static uint8_t piece[LONG_PIECE];
 	gpa_t to = driver_alloc(&driver, LONG_PIECE, 4096);
-	struct driver_buffer buffers[10] = {{.out = &header, .size = 16}, [9] = {.size = 1}};
+	struct driver_buffer buffers[LONG_PIECES + 2] = {{.out = &header, .size = 16},
+							 [LONG_PIECES + 1] = {.size = 1}};
 	uint16_t head;
 
 	driver_detach(&driver);
-	for (unsigned int i = 0; i < 8; i++) {
+	for (unsigned int i = 0; i < LONG_PIECES; i++) {
 		for (unsigned int at = 0; at < LONG_PIECE; at++)
 			piece[at] = (uint8_t)(at * 7 + at / 4099 + i);
 		assert_int_equal(pwrite(file, piece, LONG_PIECE, (off_t)i * LONG_PIECE),
@@ -416,7 +427,7 @@ static uint16_t long_requests(unsigned int times)
 	}
 	attach(true);
 	driver_start(&driver, 0);
-	head = driver_add(&driver, 0, buffers, 1, 9);
+	head = driver_add(&driver, 0, buffers, 1, LONG_PIECES + 1);
 	for (unsigned int i = 1; i < times; i++)
 		driver_publish(&driver, 0, head);
 	driver_kick(&driver, 0);
@@ -434,7 +445,7 @@ static void test_long_request(void **state)
 	head = long_requests(1);
 	for (; !driver_used(&driver, 0, &used_head, &written); turns++)
 		assert_true(driver_turn(&driver, 1000));
-	assert_true(turns >= 4);
+	assert_true(turns >= 3);
 	assert_int_equal(used_head, head);
 	assert_int_equal(written, LONG_SIZE + 1);
 	assert_int_equal(thaw_block_bytes_read(block), LONG_SIZE);
@@ -462,10 +473,102 @@ static void test_long_requests_drain(void **state)
 	(void)state;
 	long_requests(DRIVER_QUEUE);
 	thaw_virtio_mmio_drain(driver.mmio);
-	assert_true(thaw_block_bytes_read(block) < (uint64_t)LONG_SIZE * DRIVER_QUEUE);
+	assert_true(thaw_block_bytes_read(block) <= (16u << 20) + LONG_SIZE);
 	thaw_virtio_mmio_resume(driver.mmio);
 	while (thaw_block_bytes_read(block) != (uint64_t)LONG_SIZE * DRIVER_QUEUE)
 		assert_true(driver_turn(&driver, 1000));
+}
+
+/* 7.75 MiB and no more: whoever wants more asks again. */
+static void test_too_long_request(void **state)
+{
+	const uint32_t most = 62 * (128u << 10);
+	static const struct virtio_blk_outhdr header = {.sector = 0};
+	gpa_t to = driver_alloc(&driver, 1 << 20, 4096);
+	struct virtio_blk_config config;
+
+	(void)state;
+	assert_int_equal(ftruncate(file, 2 * most), 0);
+	driver_detach(&driver);
+	attach(true);
+	for (unsigned int i = 0; i < sizeof(config); i++)
+		thaw_virtio_mmio_bus_ops.read(driver.mmio, 0x100 + i, (uint8_t *)&config + i, 1);
+	assert_int_equal(config.size_max * config.seg_max, most);
+	driver_start(&driver, 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		struct driver_buffer buffers[11] = {
+			{.out = &header, .size = 16}, [10] = {.size = 1}};
+		uint16_t head;
+		uint32_t size;
+		for (unsigned int n = 1; n < 10; n++)
+			buffers[n] = (struct driver_buffer){.size = 1 << 20, .gpa = to};
+		buffers[8].size = most - (7 << 20);
+		buffers[9].size = i == 1 ? 512 : i == 2 ? 1 << 20 : 0;
+		driver_add(&driver, 0, buffers, 1, 10);
+		driver_kick(&driver, 0);
+		while (!driver_used(&driver, 0, &head, &size))
+			assert_true(driver_turn(&driver, 1000));
+		assert_int_equal(*(uint8_t *)driver_at(&driver, buffers[10].gpa),
+				 i ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
+		assert_int_equal(thaw_block_bytes_read(block), most);
+	}
+}
+
+/* Requests beyond the limit are late, and none is refused; more bytes than the bucket holds pass in
+ * the end. A pause does not wait for them. */
+static void test_limit(void **state)
+{
+	Thaw__Vmm__RateLimit limit = THAW__VMM__RATE_LIMIT__INIT;
+	Thaw__Vmm__TokenBucket requests = THAW__VMM__TOKEN_BUCKET__INIT;
+	Thaw__Vmm__TokenBucket bytes = THAW__VMM__TOKEN_BUCKET__INIT;
+	static const struct virtio_blk_outhdr header = {.sector = 0};
+	uint16_t head;
+	uint32_t size;
+
+	(void)state;
+	requests.size = 4;
+	requests.per_second = 100;
+	bytes.size = 512;
+	bytes.per_second = 4096 * 100;
+	for (unsigned int how = 0; how < 2; how++) {
+		limit.operations = how ? NULL : &requests;
+		limit.bytes = how ? &bytes : NULL;
+		driver_detach(&driver);
+		assert_int_equal(create(dup(file), true, &limit), 0);
+		driver_attach(&driver, &thaw_block_ops, block);
+		driver_start(&driver, how ? 1ull << VIRTIO_RING_F_EVENT_IDX : 0);
+		uint64_t began = thaw_monotonic_ns();
+		for (unsigned int i = 0; i < 8; i++) {
+			assert_int_equal(request(VIRTIO_BLK_T_IN, i, NULL, 4096, true), 0);
+			assert_memory_equal(payload(), data + 512 * i, 4096);
+		}
+		/* Four at once, four at 100 in a second; one at once, seven of 4 KiB. */
+		assert_true(thaw_monotonic_ns() - began >= (how ? 65000000 : 35000000));
+		for (unsigned int i = 0; i < 4; i++) {
+			struct driver_buffer buffers[3] = {
+				{.out = &header, .size = 16}, {.size = 4096}, {.size = 1}};
+			driver_add(&driver, 0, buffers, 1, 2);
+			driver_kick(&driver, 0);
+		}
+		began = thaw_monotonic_ns();
+		thaw_virtio_mmio_drain(driver.mmio);
+		uint64_t read_before = thaw_block_bytes_read(block);
+		assert_true(read_before < 12 * 4096);
+		driver_settle(&driver); /* kicks of before */
+		thaw_virtio_mmio_drain(driver.mmio);
+		assert_true(thaw_monotonic_ns() - began < 20000000);
+		assert_false(driver_turn(&driver, 50));
+		assert_int_equal(thaw_block_bytes_read(block), read_before);
+		thaw_virtio_mmio_resume(driver.mmio);
+		for (unsigned int i = 0; i < 4; i++) {
+			while (!driver_used(&driver, 0, &head, &size))
+				assert_true(driver_turn(&driver, 1000));
+			assert_int_equal(size, 4097);
+		}
+	}
+	requests.per_second = 0;
+	limit.operations = &requests;
+	assert_int_equal(create(dup(file), true, &limit), -EINVAL);
 }
 
 static void test_snapshot(void **state)
@@ -480,13 +583,13 @@ static void test_snapshot(void **state)
 	driver_start(&driver, 1ull << VIRTIO_RING_F_EVENT_IDX);
 	assert_int_equal(read_sectors(1, 512), VIRTIO_BLK_S_OK);
 	driver_add(&driver, 0, buffers, 1, 2); /* made available, and not kicked */
-	assert_int_equal(thaw_block_create(&block, dup(file), true, &driver.loop, &err), 0);
+	assert_int_equal(create(dup(file), true, NULL), 0);
 	assert_int_equal(driver_snapshot(&driver, block, &err), 0);
 	while (!driver_used(&driver, 0, &head, &size))
 		assert_true(driver_turn(&driver, 1000));
 	assert_memory_equal(driver_at(&driver, buffers[1].gpa), data + 5 * 512, 512);
 	/* A drive of another size, or kind, is another drive. */
-	assert_int_equal(thaw_block_create(&block, dup(file), false, &driver.loop, &err), 0);
+	assert_int_equal(create(dup(file), false, NULL), 0);
 	assert_int_equal(driver_snapshot(&driver, block, &err), -EPROTO);
 }
 
@@ -496,14 +599,14 @@ static void test_bad_drives(void **state)
 	int pipes[2];
 
 	(void)state;
-	assert_int_equal(thaw_block_create(&block, dup(fd), true, &driver.loop, &err), -EINVAL);
+	assert_int_equal(create(dup(fd), true, NULL), -EINVAL);
 	assert_int_equal(ftruncate(fd, 511), 0);
-	assert_int_equal(thaw_block_create(&block, fd, true, &driver.loop, &err), -EINVAL);
+	assert_int_equal(create(fd, true, NULL), -EINVAL);
 	assert_int_equal(pipe(pipes), 0);
-	assert_int_equal(thaw_block_create(&block, pipes[0], true, &driver.loop, &err), -ESPIPE);
+	assert_int_equal(create(pipes[0], true, NULL), -ESPIPE);
 	close(pipes[1]);
 	fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	assert_int_equal(thaw_block_create(&block, fd, true, &driver.loop, &err), -EINVAL);
+	assert_int_equal(create(fd, true, NULL), -EINVAL);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -526,6 +629,8 @@ int main(void)
 		TEST(test_long_request),
 		TEST(test_long_requests_reset),
 		TEST(test_long_requests_drain),
+		TEST(test_too_long_request),
+		TEST(test_limit),
 		TEST(test_snapshot),
 		TEST(test_bad_drives),
 	};
