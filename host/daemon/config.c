@@ -223,7 +223,7 @@ static int config_set(struct thaw_config *config, const struct option *option, c
 		return thaw_error_set(err, EINVAL, "%s needs a value", option->name);
 	if (option->kind == LISTEN)
 		return set_listen(config, value, err);
-	if (option->kind != TEXT)
+	if (option->kind != TEXT && option->kind != LIST)
 		return set_number(member, option, value, err);
 	/* A list has one more line each time that it is said. */
 	size_t used = option->kind == LIST ? strlen(member) : 0, room = option->size - used;

@@ -117,6 +117,8 @@ class Machine:
                 data, who = udp.recvfrom(1000)
             except OSError:
                 return
+            if not data:
+                return
             self.asked.append(who)
             # A question of DNS: whatever the name, the internet's address (RFC 1035).
             if udp.getsockname()[1] == 53:
