@@ -15,6 +15,7 @@
 #include "agent/invocation.h"
 #include "agent/mark.h"
 #include "agent/mounts.h"
+#include "agent/network.h"
 #include "agent/request.h"
 #include "agent/statistics.h"
 #include "lib/clock.h"
@@ -69,7 +70,7 @@ void thaw_session_fail(struct thaw_session *session, const struct thaw_error *er
 
 /* Makes a guest of this machine: what can only be done once. */
 static int configure_machine(struct thaw_session *session, const Thaw__Agent__Configure *c,
-			     struct thaw_error *err)
+			     const struct thaw_network *network, struct thaw_error *err)
 {
 	int rc = 0;
 
@@ -79,6 +80,8 @@ static int configure_machine(struct thaw_session *session, const Thaw__Agent__Co
 		rc = thaw_wall_clock_set(c->wall_clock_ns, err);
 	if (rc == 0)
 		rc = thaw_mounts_apply(session->config.place.root, c, err);
+	if (rc == 0 && network)
+		rc = thaw_network_apply(network, session->config.place.root, err);
 	if (rc < 0)
 		return rc;
 	return thaw_cgroup_limit(&session->cgroup, session->config.cgroup_dir,
@@ -88,6 +91,7 @@ static int configure_machine(struct thaw_session *session, const Thaw__Agent__Co
 static void do_configure(struct thaw_session *session)
 {
 	const Thaw__Agent__Configure *c = session->op.message->configure;
+	struct thaw_network network;
 	struct thaw_error err = {0};
 	int rc = 0;
 
@@ -97,10 +101,12 @@ static void do_configure(struct thaw_session *session)
 		rc = thaw_error_set(&err, EINVAL, "no function");
 	else
 		rc = thaw_request_check_function(c->function, &err);
+	if (rc == 0 && c->network)
+		rc = thaw_network_check(c->network, &network, &err);
 	if (rc == 0 && session->config.cgroup_dir)
 		rc = thaw_cgroup_open(&session->cgroup, session->config.cgroup_dir, &err);
 	if (rc == 0 && session->config.machine)
-		rc = configure_machine(session, c, &err);
+		rc = configure_machine(session, c, c->network ? &network : NULL, &err);
 	if (rc < 0) {
 		thaw_session_fail(session, &err);
 		return;

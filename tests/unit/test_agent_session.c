@@ -72,6 +72,8 @@ static void requests_out_of_turn_fail_and_the_session_goes_on(void **state)
 	Thaw__Agent__Invoke invoke = THAW__AGENT__INVOKE__INIT;
 	Thaw__Agent__Chunk chunk = THAW__AGENT__CHUNK__INIT;
 	Thaw__Agent__Configure configure = THAW__AGENT__CONFIGURE__INIT;
+	Thaw__Agent__Function function = THAW__AGENT__FUNCTION__INIT;
+	Thaw__Agent__Network network = THAW__AGENT__NETWORK__INIT;
 	Thaw__Agent__Resume resume = THAW__AGENT__RESUME__INIT;
 
 	(void)state;
@@ -91,6 +93,12 @@ static void requests_out_of_turn_fail_and_the_session_goes_on(void **state)
 	message.body_case = THAW__AGENT__HOST_MESSAGE__BODY_CONFIGURE;
 	message.configure = &configure;
 	expect_failure(&h, &message, "no function");
+	function.memory_mib = 128;
+	configure.function = &function;
+	configure.network = &network;
+	expect_failure(&h, &message, "network: the address");
+	configure.function = NULL;
+	configure.network = NULL;
 	message.body_case = THAW__AGENT__HOST_MESSAGE__BODY_RESUME;
 	message.resume = &resume;
 	expect_failure(&h, &message, "entropy");
