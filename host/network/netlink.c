@@ -10,6 +10,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -18,6 +19,9 @@
 #include "lib/fd.h"
 
 #define MESSAGE_MAX 8192
+
+#define WAIT_MS      2000
+#define WAIT_STEP_US 100
 
 /* One request, in the making. */
 struct message {
@@ -224,6 +228,24 @@ int thaw_netlink_set(struct thaw_netlink *netlink, int index, const struct thaw_
 	if (link->forwards)
 		put_forwards(m.head);
 	return message_send(netlink, &m, "setting an interface up", err);
+}
+
+int thaw_netlink_wait(struct thaw_netlink *netlink, const char *name, int index,
+		      struct thaw_error *err)
+{
+	/* Asked for nothing: but whoever notices holds the same lock until all is done. */
+	static const struct thaw_link nothing;
+	struct ifreq request = {0};
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	for (unsigned int i = 0; i < WAIT_MS * 1000 / WAIT_STEP_US; i++) {
+		if (ioctl(netlink->fd, SIOCGIFFLAGS, &request) < 0)
+			return thaw_error_errno(err, errno, "interface \"%s\"", name);
+		if (request.ifr_flags & IFF_RUNNING)
+			return thaw_netlink_set(netlink, index, &nothing, err);
+		usleep(WAIT_STEP_US);
+	}
+	return thaw_error_errno(err, ETIMEDOUT, "interface \"%s\"", name);
 }
 
 int thaw_netlink_add_address(struct thaw_netlink *netlink, int index, uint32_t address,

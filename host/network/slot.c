@@ -74,6 +74,7 @@ struct making {
 	const struct thaw_subnet *subnet;
 	uint32_t address;
 	char outside[IFNAMSIZ];
+	int outside_index;
 	uint8_t up_mac[THAW_LINK_ADDRESS], outside_mac[THAW_LINK_ADDRESS];
 	struct thaw_netlink netlink; /* in the slot */
 	int tap;
@@ -143,7 +144,7 @@ static int making_up(struct making *making, struct thaw_error *err)
 	return rc;
 }
 
-/* The end in the host's namespace, by a socket of there. */
+/* The end in the host's namespace, by a socket of there: before the other one, */
 static int making_outside(struct making *making, struct thaw_netlink *host, struct thaw_error *err)
 {
 	const struct thaw_subnet *subnet = making->subnet;
@@ -156,13 +157,23 @@ static int making_outside(struct making *making, struct thaw_netlink *host, stru
 	} else {
 		link.forwards = true;
 	}
-	int index = thaw_netlink_index(host, making->outside, err);
-	int rc = index < 0 ? index : thaw_netlink_set(host, index, &link, err);
-	if (rc == 0 && !*subnet->bridge) {
-		rc = thaw_netlink_add_neighbour(host, index, making->address, making->up_mac, err);
-		if (rc == 0)
-			rc = thaw_netlink_add_route(host, index, making->address, 32, 0, err);
-	}
+	making->outside_index = thaw_netlink_index(host, making->outside, err);
+	return making->outside_index < 0
+		       ? making->outside_index
+		       : thaw_netlink_set(host, making->outside_index, &link, err);
+}
+
+/* and what wants both. */
+static int making_joined(struct making *making, struct thaw_netlink *host, struct thaw_error *err)
+{
+	int index = making->outside_index;
+	int rc = thaw_netlink_wait(host, making->outside, index, err);
+
+	if (rc < 0 || *making->subnet->bridge)
+		return rc;
+	rc = thaw_netlink_add_neighbour(host, index, making->address, making->up_mac, err);
+	if (rc == 0)
+		rc = thaw_netlink_add_route(host, index, making->address, 32, 0, err);
 	return rc;
 }
 
@@ -182,9 +193,11 @@ static int making_all(struct making *making, struct thaw_slot_maker *maker, stru
 	if (rc == 0)
 		rc = making_guest(making, err);
 	if (rc == 0)
+		rc = making_outside(making, &maker->host, err);
+	if (rc == 0)
 		rc = making_up(making, err);
 	if (rc == 0)
-		rc = making_outside(making, &maker->host, err);
+		rc = making_joined(making, &maker->host, err);
 	return rc;
 }
 

@@ -79,16 +79,18 @@ static int machine(struct wire *wire, const char *interface, uint32_t host, uint
 	ok(thaw_netlink_add_veth(&netlink, "eth0", mac, interface, host_mac, origin, &error));
 	int index = thaw_netlink_index(&netlink, "eth0", &error);
 	ok(index);
+	int far = index;
 	ok(thaw_netlink_set(&netlink, index, &up, &error));
 	ok(thaw_netlink_add_address(&netlink, index, address, 24, &error));
 	ok(thaw_netlink_add_route(&netlink, index, 0, 0, host, &error));
 	*seen = sniffer("eth0");
-	thaw_netlink_close(&netlink);
 	enter(origin);
 	close(origin);
 	index = thaw_netlink_index(&wire->host, interface, &error);
 	ok(index);
 	ok(thaw_netlink_set(&wire->host, index, &up, &error));
+	ok(thaw_netlink_wait(&netlink, "eth0", far, &error));
+	thaw_netlink_close(&netlink);
 	return space;
 }
 
@@ -119,6 +121,8 @@ bool wire_begin(struct wire *wire, bool bridge)
 				"ip link set br0 up"),
 			 0);
 	host_address(wire, "br0", WIRE_HOST_LAN);
+	ok(thaw_netlink_wait(&wire->host, "br0", thaw_netlink_index(&wire->host, "br0", NULL),
+			     &error));
 	return true;
 }
 

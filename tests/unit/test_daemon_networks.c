@@ -336,7 +336,7 @@ static void test_vpc(void **state)
 		"securityGroupIds");
 	refuses("{\"VpcConfig\":{\"SubnetIds\":[\"subnet-lan\"],\"Ipv6AllowedForDualStack\":true}}",
 		"IPv4 only");
-	refuses("{\"VpcConfig\":{\"SubnetIds\":\"subnet-lan\"}}", "can not be converted");
+	refuses("{\"VpcConfig\":{\"SubnetIds\":\"subnet-lan\"}}", "Expected list");
 	config.networks.count = 0;
 	refuses("{\"VpcConfig\":{\"SubnetIds\":[\"subnet-lan\"]}}", "of this host: none.");
 }
