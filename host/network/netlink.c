@@ -5,12 +5,11 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_link.h>
+#include <linux/if.h>
 #include <linux/ip.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
-#include <net/if.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -19,6 +18,7 @@
 #include "lib/fd.h"
 
 #define MESSAGE_MAX 8192
+#define LINK_MAX    32768 /* an interface with all its figures */
 
 #define WAIT_MS      2000
 #define WAIT_STEP_US 100
@@ -79,22 +79,39 @@ static const char *answer_text(const struct nlmsghdr *head)
 	return "";
 }
 
+/* Sends it, and waits for what answers it. */
+static int message_exchange(struct thaw_netlink *netlink, struct message *message, char *answer,
+			    size_t size, const char *what, struct thaw_error *err)
+{
+	const struct nlmsghdr *head = (const struct nlmsghdr *)answer;
+
+	message->head->nlmsg_seq = ++netlink->sequence;
+	if (send(netlink->fd, message->head, message->head->nlmsg_len, 0) < 0)
+		return thaw_error_errno(err, errno, "%s", what);
+	for (;;) {
+		ssize_t n = recv(netlink->fd, answer, size, 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return thaw_error_errno(err, errno, "%s", what);
+		if (!mnl_nlmsg_ok(head, (int)n))
+			return thaw_error_errno(err, EPROTO, "%s", what);
+		if (head->nlmsg_seq == netlink->sequence)
+			return 0;
+	}
+}
+
 static int message_send(struct thaw_netlink *netlink, struct message *message, const char *what,
 			struct thaw_error *err)
 {
 	_Alignas(struct nlmsghdr) char answer[MESSAGE_MAX];
 	const struct nlmsghdr *head = (const struct nlmsghdr *)answer;
 
-	message->head->nlmsg_seq = ++netlink->sequence;
-	if (send(netlink->fd, message->head, message->head->nlmsg_len, 0) < 0)
-		return thaw_error_errno(err, errno, "%s", what);
-	do {
-		ssize_t n = recv(netlink->fd, answer, sizeof(answer), 0);
-		if (n < 0 && errno != EINTR)
-			return thaw_error_errno(err, errno, "%s", what);
-		if (n >= 0 && !mnl_nlmsg_ok(head, (int)n))
-			return thaw_error_errno(err, EPROTO, "%s", what);
-	} while (head->nlmsg_seq != netlink->sequence || head->nlmsg_type != NLMSG_ERROR);
+	int rc = message_exchange(netlink, message, answer, sizeof(answer), what, err);
+	if (rc < 0)
+		return rc;
+	if (head->nlmsg_type != NLMSG_ERROR)
+		return thaw_error_errno(err, EPROTO, "%s", what);
 	const struct nlmsgerr *result = mnl_nlmsg_get_payload(head);
 	if (result->error == 0)
 		return 0;
@@ -230,22 +247,44 @@ int thaw_netlink_set(struct thaw_netlink *netlink, int index, const struct thaw_
 	return message_send(netlink, &m, "setting an interface up", err);
 }
 
-int thaw_netlink_wait(struct thaw_netlink *netlink, const char *name, int index,
-		      struct thaw_error *err)
+/* IFLA_OPERSTATE; IF_OPER_UNKNOWN where it is not told. */
+static int link_state(struct thaw_netlink *netlink, int index, struct thaw_error *err)
+{
+	_Alignas(struct nlmsghdr) char answer[LINK_MAX];
+	const struct nlmsghdr *head = (const struct nlmsghdr *)answer;
+	const struct nlattr *attribute;
+	struct message m;
+
+	link_begin(&m, index);
+	m.head->nlmsg_type = RTM_GETLINK;
+	m.head->nlmsg_flags = NLM_F_REQUEST;
+	int rc = message_exchange(netlink, &m, answer, sizeof(answer), "an interface", err);
+	if (rc < 0)
+		return rc;
+	if (head->nlmsg_type != RTM_NEWLINK)
+		return thaw_error_errno(err, ENODEV, "an interface");
+	mnl_attr_for_each(attribute, head, sizeof(struct ifinfomsg))
+	{
+		if (mnl_attr_get_type(attribute) == IFLA_OPERSTATE)
+			return mnl_attr_get_u8(attribute);
+	}
+	return IF_OPER_UNKNOWN;
+}
+
+int thaw_netlink_wait(struct thaw_netlink *netlink, int index, struct thaw_error *err)
 {
 	/* Asked for nothing: but whoever notices holds the same lock until all is done. */
 	static const struct thaw_link nothing;
-	struct ifreq request = {0};
 
-	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
 	for (unsigned int i = 0; i < WAIT_MS * 1000 / WAIT_STEP_US; i++) {
-		if (ioctl(netlink->fd, SIOCGIFFLAGS, &request) < 0)
-			return thaw_error_errno(err, errno, "interface \"%s\"", name);
-		if (request.ifr_flags & IFF_RUNNING)
+		int state = link_state(netlink, index, err);
+		if (state < 0)
+			return state;
+		if (state == IF_OPER_UP)
 			return thaw_netlink_set(netlink, index, &nothing, err);
 		usleep(WAIT_STEP_US);
 	}
-	return thaw_error_errno(err, ETIMEDOUT, "interface \"%s\"", name);
+	return thaw_error_errno(err, ETIMEDOUT, "waiting for an interface");
 }
 
 int thaw_netlink_add_address(struct thaw_netlink *netlink, int index, uint32_t address,

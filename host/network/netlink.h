@@ -52,8 +52,7 @@ int thaw_netlink_set(struct thaw_netlink *netlink, int index, const struct thaw_
 
 /* Waits until an interface that is up sends what it is given: the first end of a pair does only
  * once the kernel has noticed, in a while of its own, that the other is up too. -ETIMEDOUT. */
-int thaw_netlink_wait(struct thaw_netlink *netlink, const char *name, int index,
-		      struct thaw_error *err);
+int thaw_netlink_wait(struct thaw_netlink *netlink, int index, struct thaw_error *err);
 
 /* Lets IPv4 packets that come in at an interface go on to others. */
 int thaw_netlink_forward(struct thaw_netlink *netlink, int index, struct thaw_error *err);

@@ -167,7 +167,7 @@ static int making_outside(struct making *making, struct thaw_netlink *host, stru
 static int making_joined(struct making *making, struct thaw_netlink *host, struct thaw_error *err)
 {
 	int index = making->outside_index;
-	int rc = thaw_netlink_wait(host, making->outside, index, err);
+	int rc = thaw_netlink_wait(host, index, err);
 
 	if (rc < 0 || *making->subnet->bridge)
 		return rc;

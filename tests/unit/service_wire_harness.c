@@ -89,7 +89,7 @@ static int machine(struct wire *wire, const char *interface, uint32_t host, uint
 	index = thaw_netlink_index(&wire->host, interface, &error);
 	ok(index);
 	ok(thaw_netlink_set(&wire->host, index, &up, &error));
-	ok(thaw_netlink_wait(&netlink, "eth0", far, &error));
+	ok(thaw_netlink_wait(&netlink, far, &error));
 	thaw_netlink_close(&netlink);
 	return space;
 }
@@ -121,8 +121,7 @@ bool wire_begin(struct wire *wire, bool bridge)
 				"ip link set br0 up"),
 			 0);
 	host_address(wire, "br0", WIRE_HOST_LAN);
-	ok(thaw_netlink_wait(&wire->host, "br0", thaw_netlink_index(&wire->host, "br0", NULL),
-			     &error));
+	ok(thaw_netlink_wait(&wire->host, thaw_netlink_index(&wire->host, "br0", NULL), &error));
 	return true;
 }
 
