@@ -132,7 +132,10 @@ char *thaw_rules_slot(const struct thaw_networks *networks, const struct thaw_su
 	write_refused(out, !*subnet->bridge);
 	write_names(out, networks);
 	/* The kernel's own: only its errors about what passes. */
-	fputs("	chain input { type filter hook input priority filter; policy drop; }\n"
+	fputs("	chain input {\n"
+	      "		type filter hook input priority filter; policy drop;\n"
+	      "		iifname \"" THAW_SLOT_GUEST "\" reject with icmp admin-prohibited\n"
+	      "	}\n"
 	      "	chain output {\n"
 	      "		type filter hook output priority filter; policy drop;\n"
 	      "		ct state related accept\n"

@@ -293,12 +293,12 @@ class Network(unittest.TestCase):
 
     def test_clones(self):
         """Two clones of one snapshot, at once: each has its answer, of which the source is the host."""
-        answers = self.clones({"tries": [[INTERNET, 80]] * 2, "name": "a.server.test", "sleep": 3, "look": True},
+        answers = self.clones({"tries": [[INTERNET, 80]] * 2, "resolve": "a.server.test", "sleep": 3, "look": True},
                               self.one)
         seen = [text.split() for answer in answers for text in answer["tries"]]
         self.assertEqual([who[0] for who in seen], [HOST_WAN] * 4, answers)
         self.assertEqual(len({who[1] for who in seen}), 4, answers)
-        self.assertEqual([answer["name"] for answer in answers], [INTERNET] * 2)
+        self.assertEqual([answer["resolved"] for answer in answers], [INTERNET] * 2)
         self.assertEqual(answers[0]["look"], answers[1]["look"])
         self.assertEqual(answers[0]["raw"], "EPERM")
 

@@ -152,6 +152,32 @@ int wire_udp(const struct wire *wire, int space, uint16_t port)
 	return fd;
 }
 
+void wire_say(int fd, uint32_t to, uint16_t port, const char *text)
+{
+	const struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(to)};
+
+	assert_int_equal(sendto(fd, text, strlen(text), 0, (const struct sockaddr *)&address,
+				sizeof(address)),
+			 strlen(text));
+}
+
+void wire_route(const struct wire *wire, int space, uint32_t to, uint32_t gateway)
+{
+	struct thaw_netlink netlink;
+	int origin = own_namespace();
+
+	(void)wire;
+	enter(space);
+	ok(thaw_netlink_open(&netlink, &error));
+	int index = thaw_netlink_index(&netlink, "eth0", &error);
+	ok(index);
+	ok(thaw_netlink_add_route(&netlink, index, to, 32, gateway, &error));
+	thaw_netlink_close(&netlink);
+	enter(origin);
+	close(origin);
+}
+
 /* --- frames -------------------------------------------------------------------------------- */
 
 static uint8_t *put16(uint8_t *at, uint16_t value)

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <net/ethernet.h>
 #include <net/if.h>
-#include <poll.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -15,10 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -123,12 +120,7 @@ static void arrives_alone(int tap, const char *what)
 
 static void reply(uint32_t to, uint16_t port, const char *text)
 {
-	const struct sockaddr_in address = {
-		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(to)};
-
-	assert_int_equal(sendto(server, text, strlen(text), 0, (const struct sockaddr *)&address,
-				sizeof(address)),
-			 strlen(text));
+	wire_say(server, to, port, text);
 }
 
 static void test_egress(void **state)
@@ -332,6 +324,7 @@ static void test_flushed(void **state)
 static void test_bridge(void **state)
 {
 	uint32_t from;
+	uint16_t port;
 
 	(void)state;
 	begin("lan", &bridge_text);
@@ -351,6 +344,16 @@ static void test_bridge(void **state)
 	assert_string_equal(wire_receive(lan, 1000, NULL, NULL) ?: "", "last");
 	assert_null(wire_receive(host, 50, NULL, NULL));
 	struct wire_seen seen = wire_read(second.tap, NULL);
+	assert_int_equal(seen.other + seen.prohibited, 0);
+	/* A neighbour that knows the guest's own address, and makes a slot its way there. */
+	wire_route(&wire, wire.lan, WIRE_GUEST, subnet("lan")->first + second.index);
+	wire_say(lan, WIRE_GUEST, 4000, "in");
+	wire_say(lan, subnet("lan")->first + second.index, 4001, "in");
+	say(second.tap, WIRE_LAN, PORT, "last");
+	assert_string_equal(wire_receive(lan, 1000, &from, &port) ?: "", "last");
+	wire_say(lan, from, port, "answer");
+	seen = wire_read(second.tap, "answer");
+	assert_true(seen.text);
 	assert_int_equal(seen.other + seen.prohibited, 0);
 	close(lan);
 	close(host);

@@ -47,11 +47,11 @@ def listen(port, seconds):
 
 def handler(event, context):
     result = {}
-    if "name" in event:
+    if "resolve" in event:
         try:
-            result["name"] = socket.gethostbyname(event["name"])
+            result["resolved"] = socket.gethostbyname(event["resolve"])
         except OSError as error:
-            result["name"] = str(error)
+            result["resolved"] = str(error)
     result["tries"] = [attempt(host, port, event.get("kind", "SOCK_STREAM"), event.get("patience", 10))
                        for host, port in event.get("tries", [])]
     if "listen" in event:
