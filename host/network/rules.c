@@ -204,6 +204,16 @@ static void write_host_input(FILE *out, const struct thaw_networks *networks)
 	      out);
 }
 
+/* We made it forward: for our guests, not for its neighbours. */
+static void write_guard(FILE *out, const struct thaw_networks *networks)
+{
+	if (*networks->uplink)
+		fprintf(out,
+			"		iifname \"%s\" oifname != \"" THAW_SLOT_PREFIX
+			"*\" meta nfproto ipv4 drop\n",
+			networks->uplink);
+}
+
 static void write_host_forward(FILE *out, const struct thaw_networks *networks)
 {
 	const struct thaw_subnet *egress = thaw_networks_find(networks, THAW_SUBNET_EGRESS);
@@ -216,12 +226,7 @@ static void write_host_forward(FILE *out, const struct thaw_networks *networks)
 		"%s*\" ct state established,related accept\n"
 		"		oifname \"" THAW_SLOT_PREFIX "%s*\" drop\n",
 		networks->id, networks->id, networks->id);
-	/* We made it forward: for our guests, not for its neighbours. */
-	if (*networks->uplink)
-		fprintf(out,
-			"		iifname \"%s\" oifname != \"" THAW_SLOT_PREFIX
-			"*\" meta nfproto ipv4 drop\n",
-			networks->uplink);
+	write_guard(out, networks);
 	fputs("	}\n"
 	      "	chain from_slots {\n"
 	      "		oifname \"" THAW_SLOT_PREFIX "*\" reject with icmpx admin-prohibited\n"
@@ -245,39 +250,72 @@ static void write_host_forward(FILE *out, const struct thaw_networks *networks)
 	fputs("	}\n", out);
 }
 
+static void write_host_nat(FILE *out, const struct thaw_networks *networks)
+{
+	fprintf(out,
+		"	ct timeout idle { protocol tcp; l3proto ip; policy = { established : %d }; "
+		"}\n"
+		"	chain remember {\n"
+		"		type filter hook prerouting priority mangle; policy accept;\n"
+		"		iifname \"" THAW_SLOT_PREFIX
+		"%s*\" meta l4proto tcp ct timeout set \"idle\"\n"
+		"	}\n"
+		"	chain source {\n"
+		"		type nat hook postrouting priority srcnat;\n"
+		"		iifname \"" THAW_SLOT_PREFIX "%s*\" masquerade\n"
+		"	}\n",
+		THAW_SLOT_IDLE_S, networks->id, networks->id);
+}
+
+/* To add first is what makes the removal of what may not be there no error. */
+static FILE *host_begin(const struct thaw_networks *networks, char **text, size_t *size)
+{
+	FILE *out = open_memstream(text, size);
+
+	if (out)
+		fprintf(out,
+			"add table inet thaw_%s\n"
+			"delete table inet thaw_%s\n",
+			networks->id, networks->id);
+	return out;
+}
+
 char *thaw_rules_host(const struct thaw_networks *networks)
 {
 	char *text = NULL;
 	size_t size;
-	FILE *out = open_memstream(&text, &size);
+	FILE *out = host_begin(networks, &text, &size);
 
 	if (!out)
 		return NULL;
-	/* To add first is what makes the removal of what may not be there no error. */
-	fprintf(out,
-		"add table inet thaw_%s\n"
-		"delete table inet thaw_%s\n"
-		"table inet thaw_%s {\n",
-		networks->id, networks->id, networks->id);
+	fprintf(out, "table inet thaw_%s {\n", networks->id);
 	write_refused(out, true);
 	write_host_input(out, networks);
 	write_host_forward(out, networks);
-	fprintf(out,
-		"	chain source {\n"
-		"		type nat hook postrouting priority srcnat;\n"
-		"		iifname \"" THAW_SLOT_PREFIX "%s*\" masquerade\n"
-		"	}\n"
-		"}\n",
-		networks->id);
+	write_host_nat(out, networks);
+	fputs("}\n", out);
 	return finish(out, &text);
 }
 
 char *thaw_rules_host_gone(const struct thaw_networks *networks)
 {
-	char *text;
+	char *text = NULL;
+	size_t size;
+	FILE *out = host_begin(networks, &text, &size);
 
-	if (asprintf(&text, "add table inet thaw_%s\ndelete table inet thaw_%s\n", networks->id,
-		     networks->id) < 0)
+	if (!out)
 		return NULL;
-	return text;
+	if (*networks->uplink) {
+		fprintf(out,
+			"table inet thaw_%s {\n"
+			"	chain forward {\n"
+			"		type filter hook forward priority filter - 10; policy "
+			"accept;\n",
+			networks->id);
+		write_guard(out, networks);
+		fputs("	}\n"
+		      "}\n",
+		      out);
+	}
+	return finish(out, &text);
 }

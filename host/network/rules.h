@@ -27,12 +27,17 @@
  * host's memory is not the guest's to fill. */
 #define THAW_SLOT_CONNECTIONS 1024
 
+/* How long, in seconds, the host remembers a connection of TCP on which nothing comes: what an
+ * environment that is gone has left open must not fill its table for days. */
+#define THAW_SLOT_IDLE_S 350
+
 /* The caller frees them; NULL: no memory. */
 char *thaw_rules_slot(const struct thaw_networks *networks, const struct thaw_subnet *subnet,
 		      uint32_t address);
 /* Takes the place of what is there of the same daemon, at once. */
 char *thaw_rules_host(const struct thaw_networks *networks);
-/* Removes it, where there is any. */
+/* The end of it: nothing is left but, where there is an uplink, which may forward still, what keeps
+ * that from others than slots. */
 char *thaw_rules_host_gone(const struct thaw_networks *networks);
 
 #endif

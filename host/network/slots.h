@@ -18,7 +18,7 @@ struct thaw_slots;
  * each network. `networks` must outlive it. -errno as *err has it. */
 struct thaw_slots *thaw_slots_new(const struct thaw_networks *networks, unsigned int count,
 				  struct thaw_error *err);
-/* All that were taken have been returned. The host's rules go. NULL is allowed. */
+/* All that were taken have been returned. The host's rules go (rules.h). NULL is allowed. */
 void thaw_slots_free(struct thaw_slots *slots);
 
 /* Somebody will want one of this network before long. */

@@ -226,7 +226,11 @@ static void test_rules(void **state)
 	rules = thaw_rules_host(&networks);
 	assert_int_equal(count(rules, "iifname \"eth0\" oifname != \"thaw*\""), 1);
 	assert_int_equal(count(rules, "iifname \"br0\" ip saddr 10.1.0.100-10.1.0.199"), 1);
-	assert_int_equal(count(rules, networks.id), 8);
+	assert_int_equal(count(rules, networks.id), 9);
+	free(rules);
+	rules = thaw_rules_host_gone(&networks);
+	assert_int_equal(count(rules, "iifname \"eth0\" oifname != \"thaw*\""), 1);
+	assert_int_equal(count(rules, "chain"), 1);
 	free(rules);
 	/* Another data directory has other names. */
 	char id[THAW_NETWORK_ID_TEXT];

@@ -270,6 +270,31 @@ static void test_inwards(void **state)
 	end();
 }
 
+/* The end of the daemon is no way through its uplink. */
+static void test_ended(void **state)
+{
+	char text[64];
+
+	(void)state;
+	begin(THAW_SUBNET_EGRESS, &egress_text);
+	thaw_slots_return(slots, &first);
+	thaw_slots_return(slots, &second);
+	thaw_slots_free(slots);
+	slots = NULL;
+	reply(WIRE_LAN, PORT, "through");
+	/* Another daemon takes its place. */
+	slots = thaw_slots_new(&networks, 1, &error);
+	assert_non_null(slots);
+	take(THAW_SUBNET_EGRESS, &first);
+	say(first.tap, WIRE_LAN, 53, "name?");
+	struct wire_seen seen = wire_sniff(wire.lan_seen, "name?");
+	assert_true(seen.text);
+	assert_int_equal(seen.other, 0);
+	snprintf(text, sizeof(text), "list chain inet thaw_%s source\n", networks.id);
+	assert_int_equal(thaw_nft_run(text, &error), 0);
+	end();
+}
+
 static void test_connections(void **state)
 {
 	struct wire_frame f = {.to = WIRE_INTERNET, .to_port = PORT, .text = "flood"};
@@ -429,11 +454,12 @@ static void test_pace(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_egress),  cmocka_unit_test(test_forged),
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_exceptions),
-		cmocka_unit_test(test_inwards), cmocka_unit_test(test_connections),
-		cmocka_unit_test(test_flushed), cmocka_unit_test(test_bridge),
-		cmocka_unit_test(test_vanish),  cmocka_unit_test(test_pace),
+		cmocka_unit_test(test_egress),      cmocka_unit_test(test_forged),
+		cmocka_unit_test(test_refused),     cmocka_unit_test(test_exceptions),
+		cmocka_unit_test(test_inwards),     cmocka_unit_test(test_ended),
+		cmocka_unit_test(test_connections), cmocka_unit_test(test_flushed),
+		cmocka_unit_test(test_bridge),      cmocka_unit_test(test_vanish),
+		cmocka_unit_test(test_pace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
