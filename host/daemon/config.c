@@ -51,7 +51,7 @@ static const struct option options[] = {
 	MEMBER("bridge", LIST, bridges, 0, 0),
 	MEMBER("network-allow", LIST, network_allow, 0, 0),
 	MEMBER("nameserver", LIST, nameservers, 0, 0),
-	MEMBER("network-uplink", TEXT, network_uplink, 0, 0),
+	MEMBER("network-uplink", LIST, network_uplinks, 0, 0),
 	MEMBER("network-range", TEXT, network_range, 0, 0),
 	MEMBER("network-slots", U32, network_slots, 1, 1000),
 	MEMBER("network-bytes", U64, network_bytes, 0, 1ull << 40),
@@ -97,8 +97,9 @@ const char thaw_config_help[] =
 	"  --network-allow PREFIX  a private prefix that egress reaches too (may be said again)\n"
 	"  --nameserver ADDRESS    for functions (up to three; default those of\n"
 	"                          /etc/resolv.conf that are not on loopback)\n"
-	"  --network-uplink NAME   the interface that egress leaves by: thawd lets it forward,\n"
-	"                          for functions alone (default: the host forwards already)\n"
+	"  --network-uplink NAME   an interface that egress leaves by: thawd lets it forward,\n"
+	"                          for functions alone (may be said again; default: the host\n"
+	"                          forwards already)\n"
 	"  --network-range PREFIX  of addresses between the host and egress (default\n"
 	"                          100.64.0.0/16)\n"
 	"  --network-slots N       made ahead, in waiting, of each network in use (default 8)\n"
@@ -289,7 +290,7 @@ static int config_networks(struct thaw_config *config, struct thaw_error *err)
 		.bridges = config->bridges,
 		.allowed = config->network_allow,
 		.nameservers = config->nameservers,
-		.uplink = config->network_uplink,
+		.uplinks = config->network_uplinks,
 	};
 
 	return thaw_networks_read(&config->networks, &text, err);

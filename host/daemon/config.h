@@ -41,7 +41,7 @@ struct thaw_config {
 	bool egress;
 	char network_range[32];
 	char bridges[4096], network_allow[4096], nameservers[256];
-	char network_uplink[IFNAMSIZ];
+	char network_uplinks[256];
 	uint32_t network_slots; /* of each network, in waiting */
 	/* In a second, of each environment, each way; 0: any number. */
 	uint64_t network_bytes, network_packets;

@@ -18,12 +18,12 @@ static const char *const nameservers[] = THAW_GUEST_NAMESERVERS;
  * come to nothing. */
 static int check_forwarding(const struct thaw_networks *networks, struct thaw_error *err)
 {
-	if (!thaw_networks_find(networks, THAW_SUBNET_EGRESS) || *networks->uplink ||
+	if (!thaw_networks_find(networks, THAW_SUBNET_EGRESS) || networks->uplink_count ||
 	    thaw_forwarding_count() > 0)
 		return 0;
 	return thaw_error_set(err, EINVAL,
 			      "egress: no interface of this host forwards IPv4, and "
-			      "network-uplink does not name one that may for functions");
+			      "network-uplink names none that may for functions");
 }
 
 int thaw_network_start(struct thaw_service *service, struct thaw_error *err)

@@ -146,6 +146,16 @@ static int add_nameserver(struct thaw_networks *networks, const char *line, stru
 	return 0;
 }
 
+static int add_uplink(struct thaw_networks *networks, const char *line, struct thaw_error *err)
+{
+	if (!interface_valid(line))
+		return thaw_error_set(err, EINVAL, "\"%s\" is no interface's name", line);
+	if (networks->uplink_count == THAW_UPLINKS_MAX)
+		return thaw_error_set(err, EINVAL, "more than %d interfaces", THAW_UPLINKS_MAX);
+	strcpy(networks->uplinks[networks->uplink_count++], line);
+	return 0;
+}
+
 static int each_line(struct thaw_networks *networks, const char *list, const char *option,
 		     int (*add)(struct thaw_networks *, const char *, struct thaw_error *),
 		     struct thaw_error *err)
@@ -173,11 +183,8 @@ int thaw_networks_read(struct thaw_networks *networks, const struct thaw_network
 		rc = each_line(networks, text->allowed, "network-allow", add_allowed, err);
 	if (rc == 0)
 		rc = each_line(networks, text->nameservers, "nameserver", add_nameserver, err);
-	if (rc == 0 && *text->uplink && !interface_valid(text->uplink))
-		rc = thaw_error_set(err, EINVAL, "network-uplink: \"%s\" is no interface's name",
-				    text->uplink);
 	if (rc == 0)
-		strcpy(networks->uplink, text->uplink);
+		rc = each_line(networks, text->uplinks, "network-uplink", add_uplink, err);
 	return rc;
 }
 

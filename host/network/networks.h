@@ -25,6 +25,7 @@ struct thaw_error;
 #define THAW_NETWORKS_MAX         16
 #define THAW_NETWORK_ALLOWED_MAX  64
 #define THAW_NETWORKS_NAMESERVERS 3 /* resolv.conf(5) */
+#define THAW_UPLINKS_MAX          8
 #define THAW_NETWORK_ID_TEXT      7 /* six hexadecimal digits and a 0 */
 
 struct thaw_subnet {
@@ -45,7 +46,9 @@ struct thaw_networks {
 	size_t allowed_count;
 	uint32_t nameservers[THAW_NETWORKS_NAMESERVERS];
 	size_t nameserver_count;
-	char uplink[IFNAMSIZ]; /* "": whether the host forwards is the operator's matter */
+	/* Interfaces that we let forward; none: whether the host does is the operator's matter. */
+	char uplinks[THAW_UPLINKS_MAX][IFNAMSIZ];
+	size_t uplink_count;
 };
 
 /* As in the configuration; lists are lines, "" is none. */
@@ -55,7 +58,7 @@ struct thaw_networks_text {
 	const char *bridges; /* lines: see thaw_networks_add_bridge */
 	const char *allowed; /* lines: a prefix each */
 	const char *nameservers;
-	const char *uplink;
+	const char *uplinks;
 };
 
 /* -EINVAL with the line that is wrong. `id` stays "". */

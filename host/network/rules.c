@@ -204,14 +204,14 @@ static void write_host_input(FILE *out, const struct thaw_networks *networks)
 	      out);
 }
 
-/* We made it forward: for our guests, not for its neighbours. */
+/* We made them forward: for our guests, not for their neighbours. */
 static void write_guard(FILE *out, const struct thaw_networks *networks)
 {
-	if (*networks->uplink)
+	for (size_t i = 0; i < networks->uplink_count; i++)
 		fprintf(out,
 			"		iifname \"%s\" oifname != \"" THAW_SLOT_PREFIX
 			"*\" meta nfproto ipv4 drop\n",
-			networks->uplink);
+			networks->uplinks[i]);
 }
 
 static void write_host_forward(FILE *out, const struct thaw_networks *networks)
@@ -305,7 +305,7 @@ char *thaw_rules_host_gone(const struct thaw_networks *networks)
 
 	if (!out)
 		return NULL;
-	if (*networks->uplink) {
+	if (networks->uplink_count) {
 		fprintf(out,
 			"table inet thaw_%s {\n"
 			"	chain forward {\n"

@@ -36,8 +36,8 @@ char *thaw_rules_slot(const struct thaw_networks *networks, const struct thaw_su
 		      uint32_t address);
 /* Takes the place of what is there of the same daemon, at once. */
 char *thaw_rules_host(const struct thaw_networks *networks);
-/* The end of it: nothing is left but, where there is an uplink, which may forward still, what keeps
- * that from others than slots. */
+/* The end of it: nothing is left but, where there are uplinks, which forward still, what keeps
+ * them from others than slots. */
 char *thaw_rules_host_gone(const struct thaw_networks *networks);
 
 #endif

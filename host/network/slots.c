@@ -66,18 +66,20 @@ static void host_rules_gone(const struct thaw_networks *networks)
 		thaw_log(THAW_LOG_WARN, "%s", err.message);
 }
 
-/* The rules first: from the moment on that the uplink forwards, they say what. */
+/* The rules first: from the moment on that the uplinks forward, they say what. */
 static int host_prepare(struct thaw_slots *slots, struct thaw_error *err)
 {
 	const struct thaw_networks *networks = slots->networks;
+	struct thaw_netlink *host = &slots->maker.host;
 
 	int rc = host_rules(networks, err);
-	if (rc < 0 || !*networks->uplink)
-		return rc;
-	int index = thaw_netlink_index(&slots->maker.host, networks->uplink, err);
-	if (index < 0)
-		return thaw_error_wrap(err, "network-uplink");
-	return thaw_netlink_forward(&slots->maker.host, index, err);
+	for (size_t i = 0; rc == 0 && i < networks->uplink_count; i++) {
+		int index = thaw_netlink_index(host, networks->uplinks[i], err);
+		rc = index < 0 ? index : thaw_netlink_forward(host, index, err);
+		if (rc < 0)
+			thaw_error_wrap(err, "network-uplink");
+	}
+	return rc;
 }
 
 /* "nft flush ruleset", as a firewall's reload has it, takes ours too. Slots have their own rules,

@@ -14,7 +14,7 @@
 
 struct thaw_slots;
 
-/* Sets the host's rules, and its uplink, if there is one, to forward. Keeps `count` (at least 1) of
+/* Sets the host's rules, and its uplinks to forward. Keeps `count` (at least 1) of
  * each network. `networks` must outlive it. -errno as *err has it. */
 struct thaw_slots *thaw_slots_new(const struct thaw_networks *networks, unsigned int count,
 				  struct thaw_error *err);

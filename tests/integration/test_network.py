@@ -227,7 +227,7 @@ class World:
         log = tempfile.TemporaryFile("w+")
         process = subprocess.Popen(
             [test_daemon.THAWD, "--data", cls.data, "--listen", f"0.0.0.0:{PORT}", "--egress",
-             "--network-uplink", "wan0", "--nameserver", LAN, "--network-slots", "2",
+             "--network-uplink", "wan0", "--network-uplink", "br0", "--nameserver", LAN, "--network-slots", "2",
              "--bridge", f"lan br0 10.9.0.100-10.9.0.109/24 {HOST_LAN}"], stderr=log)
         end = time.monotonic() + WAIT
         while time.monotonic() < end and process.poll() is None:

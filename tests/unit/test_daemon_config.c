@@ -80,13 +80,15 @@ static void test_networks(void **state)
 	assert_int_equal(read_config("--egress", "--bridge", "lan br0 10.1.0.5-10.1.0.9/24",
 				     "--bridge=dmz br1 10.2.0.5-10.2.0.9/24", "--nameserver",
 				     "9.9.9.9", "--network-allow", "10.3.0.0/16", "--network-allow",
-				     "10.4.0.0/16", "--network-uplink=eth0", "--network-slots", "3",
+				     "10.4.0.0/16", "--network-uplink=eth0",
+				     "--network-uplink=eth1", "--network-slots", "3",
 				     "--network-bytes=0", NULL),
 			 THAW_CONFIG_RUN);
 	assert_int_equal(config.networks.count, 3);
 	assert_string_equal(config.networks.subnet[2].bridge, "br1");
 	assert_int_equal(config.networks.allowed_count, 2);
-	assert_string_equal(config.networks.uplink, "eth0");
+	assert_int_equal(config.networks.uplink_count, 2);
+	assert_string_equal(config.networks.uplinks[1], "eth1");
 	assert_int_equal(config.network_slots, 3);
 	assert_int_equal(config.network_bytes, 0);
 	assert_int_equal(read_config(NULL), THAW_CONFIG_RUN);

@@ -25,7 +25,7 @@ static struct thaw_networks networks;
 static struct thaw_error error;
 
 static const struct thaw_networks_text none = {
-	.range = "100.64.0.0/16", .bridges = "", .allowed = "", .nameservers = "", .uplink = ""};
+	.range = "100.64.0.0/16", .bridges = "", .allowed = "", .nameservers = "", .uplinks = ""};
 
 static int read_text(const struct thaw_networks_text *text)
 {
@@ -92,7 +92,7 @@ static void test_egress(void **state)
 	text.egress = true;
 	text.allowed = "10.1.0.0/16\n192.168.7.7";
 	text.nameservers = "10.1.0.1\n9.9.9.9";
-	text.uplink = "eth0";
+	text.uplinks = "eth0";
 	assert_int_equal(read_text(&text), 0);
 	const struct thaw_subnet *egress = thaw_networks_find(&networks, "egress");
 	assert_non_null(egress);
@@ -115,9 +115,9 @@ static void test_egress(void **state)
 	text.nameservers = "fd00::1";
 	refused(&text, "no IPv4 address");
 	text = none;
-	text.uplink = "eth0\" drop";
+	text.uplinks = "eth0\" drop";
 	refused(&text, "network-uplink");
-	text.uplink = "an-interface-too-long";
+	text.uplinks = "an-interface-too-long";
 	refused(&text, "network-uplink");
 }
 
@@ -201,7 +201,7 @@ static void test_rules(void **state)
 	text.bridges = "lan br0 10.1.0.100-10.1.0.199/24";
 	text.nameservers = "9.9.9.9\n10.0.0.2";
 	text.allowed = "10.7.0.0/16";
-	text.uplink = "eth0";
+	text.uplinks = "eth0";
 	assert_int_equal(read_text(&text), 0);
 	thaw_networks_identify(&networks, 42, 4711);
 	assert_int_equal(strlen(networks.id), 6);
