@@ -201,7 +201,7 @@ static int set_no_ipv6(struct thaw_netlink *netlink, int index, struct thaw_erro
 	mnl_attr_nest_end(m.head, families);
 	int rc = message_send(netlink, &m, "keeping IPv6 from an interface", err);
 	/* A host without IPv6 has nothing to keep. */
-	return rc == -EAFNOSUPPORT || rc == -EINVAL ? 0 : rc;
+	return rc == -EAFNOSUPPORT ? 0 : rc;
 }
 
 static int set_bridge(struct thaw_netlink *netlink, int index, int bridge, struct thaw_error *err)

@@ -136,12 +136,11 @@ void wire_end(struct wire *wire)
 	close(wire->origin);
 }
 
-int wire_udp(const struct wire *wire, int space, uint16_t port)
+int wire_udp(int space, uint16_t port)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
 	int origin = own_namespace();
 
-	(void)wire;
 	if (space >= 0)
 		enter(space);
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -162,12 +161,11 @@ void wire_say(int fd, uint32_t to, uint16_t port, const char *text)
 			 strlen(text));
 }
 
-void wire_route(const struct wire *wire, int space, uint32_t to, uint32_t gateway)
+void wire_route(int space, uint32_t to, uint32_t gateway)
 {
 	struct thaw_netlink netlink;
 	int origin = own_namespace();
 
-	(void)wire;
 	enter(space);
 	ok(thaw_netlink_open(&netlink, &error));
 	int index = thaw_netlink_index(&netlink, "eth0", &error);

@@ -33,13 +33,13 @@ bool wire_begin(struct wire *wire, bool bridge);
 void wire_end(struct wire *wire);
 
 /* A UDP socket in a namespace (-1: the host's), bound to a port; 0: any. */
-int wire_udp(const struct wire *wire, int space, uint16_t port);
+int wire_udp(int space, uint16_t port);
 
 /* A UDP packet out of such a socket. */
 void wire_say(int fd, uint32_t to, uint16_t port, const char *text);
 
 /* In a namespace with an "eth0": an address behind a neighbour. */
-void wire_route(const struct wire *wire, int space, uint32_t to, uint32_t gateway);
+void wire_route(int space, uint32_t to, uint32_t gateway);
 
 /* What a frame is made of; fields beyond the first four are for forgeries. */
 struct wire_frame {

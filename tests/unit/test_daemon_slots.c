@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "host/network/nft.h"
+#include "host/network/rules.h"
 #include "host/network/slots.h"
 #include "lib/clock.h"
 #include "lib/error.h"
@@ -61,7 +62,7 @@ static void begin(const char *name, const struct thaw_networks_text *text)
 	slots = thaw_slots_new(&networks, 2, &error);
 	if (!slots)
 		fail_msg("%s", error.message);
-	server = wire_udp(&wire, wire.internet, PORT);
+	server = wire_udp(wire.internet, PORT);
 	take(name, &first);
 	take(name, &second);
 }
@@ -123,6 +124,18 @@ static void reply(uint32_t to, uint16_t port, const char *text)
 	wire_say(server, to, port, text);
 }
 
+/* The host has no IPv6 address towards slots. */
+static void no_ipv6(void)
+{
+	char line[256];
+	FILE *file = fopen("/proc/thread-self/net/if_inet6", "re");
+
+	while (file && fgets(line, sizeof(line), file))
+		assert_null(strstr(line, THAW_SLOT_PREFIX));
+	if (file)
+		fclose(file);
+}
+
 static void test_egress(void **state)
 {
 	uint32_t from;
@@ -144,6 +157,7 @@ static void test_egress(void **state)
 	assert_true(seen.text && !seen.other);
 	seen = wire_read(second.tap, "for two");
 	assert_true(seen.text && !seen.other);
+	no_ipv6();
 	end();
 }
 
@@ -206,7 +220,7 @@ static void test_refused(void **state)
 
 	(void)state;
 	begin(THAW_SUBNET_EGRESS, &egress_text);
-	int host = wire_udp(&wire, -1, PORT), lan = wire_udp(&wire, wire.lan, PORT);
+	int host = wire_udp(-1, PORT), lan = wire_udp(wire.lan, PORT);
 	for (size_t i = 0; i < sizeof(nowhere) / sizeof(nowhere[0]); i++) {
 		say(first.tap, nowhere[i], PORT, "refused");
 		arrives_alone(first.tap, "a refused address");
@@ -233,7 +247,7 @@ static void test_exceptions(void **state)
 
 	(void)state;
 	begin(THAW_SUBNET_EGRESS, &egress_text);
-	int names = wire_udp(&wire, wire.lan, 53);
+	int names = wire_udp(wire.lan, 53);
 	/* The nameserver is private, and reached, on its port alone; a prefix is allowed. */
 	say(first.tap, WIRE_LAN, 53, "name?");
 	assert_string_equal(wire_receive(names, 1000, NULL, NULL) ?: "", "name?");
@@ -331,7 +345,7 @@ static void test_flushed(void **state)
 
 	(void)state;
 	begin(THAW_SUBNET_EGRESS, &egress_text);
-	int host = wire_udp(&wire, -1, PORT);
+	int host = wire_udp(-1, PORT);
 	assert_int_equal(thaw_nft_run("flush ruleset\n", &error), 0);
 	say(first.tap, WIRE_LAN, PORT, "lan");
 	say(first.tap, WIRE_HOST_LAN, PORT, "host");
@@ -359,7 +373,7 @@ static void test_bridge(void **state)
 
 	(void)state;
 	begin("lan", &bridge_text);
-	int lan = wire_udp(&wire, wire.lan, PORT), host = wire_udp(&wire, -1, PORT);
+	int lan = wire_udp(wire.lan, PORT), host = wire_udp(-1, PORT);
 	say(first.tap, WIRE_LAN, PORT, "hello");
 	assert_string_equal(wire_receive(lan, 1000, &from, NULL) ?: "", "hello");
 	assert_int_equal(from, subnet("lan")->first + first.index);
@@ -377,7 +391,7 @@ static void test_bridge(void **state)
 	struct wire_seen seen = wire_read(second.tap, NULL);
 	assert_int_equal(seen.other + seen.prohibited, 0);
 	/* A neighbour that knows the guest's own address, and makes a slot its way there. */
-	wire_route(&wire, wire.lan, WIRE_GUEST, subnet("lan")->first + second.index);
+	wire_route(wire.lan, WIRE_GUEST, subnet("lan")->first + second.index);
 	wire_say(lan, WIRE_GUEST, 4000, "in");
 	wire_say(lan, subnet("lan")->first + second.index, 4001, "in");
 	say(second.tap, WIRE_LAN, PORT, "last");
