@@ -1,356 +1,159 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Functions with a network, in a world of namespaces: this process, with thawd, is in the one that stands for
-the host; "internet" (203.0.113.2) and a private "lan" (10.9.0.2, where the nameserver is) are behind an interface
-each, and a bridge "br0" leads to the lan too. What frames a guest could forge is tested without one
-(tests/unit/test_daemon_slots.c)."""
+"""A function with a network: a tap in a network namespace of the test's own, with echo servers at the
+other end. The guest reaches them after a cold boot and after a restore, from the same address."""
 
-import contextlib
 import ctypes
-import hashlib
-import hmac
-import http.client
-import json
 import os
-import re
-import shutil
 import socket
 import subprocess
-import tempfile
 import threading
-import time
 import unittest
 
 import support
-import test_daemon
+from support import COLD_LIMIT, HOST, OK, USAGE
 
 CLONE_NEWNET = 0x40000000
+GUEST, GATEWAY = "198.18.0.2", "198.18.0.1"
+GUEST_MAC, GATEWAY_MAC = "02:00:00:00:00:02", "02:00:00:00:00:01"
 LIBC = ctypes.CDLL(None, use_errno=True)
-HOST_WAN, INTERNET = "203.0.113.1", "203.0.113.2"
-HOST_LAN, LAN = "10.9.0.1", "10.9.0.2"
-PORT = 9000
-WAIT = test_daemon.WAIT
-EVERYWHERE = [[address, port] for address in (HOST_WAN, HOST_LAN, "198.18.0.1", "127.0.0.1")
-              for port in (PORT, 8088)]
-NOWHERE = [[LAN, 80], ["169.254.169.254", 80], ["100.64.0.1", 80], ["100.64.0.2", 80], ["192.168.1.1", 80],
-           ["172.16.0.1", 80], ["198.18.53.1", 80], ["0.0.0.0", 80]]
-# What a handler is told of a packet that was refused, and of a port in its own guest that is closed.
-REFUSED = {"EHOSTUNREACH", "ECONNREFUSED", "ENETUNREACH", "EACCES"}
 
 
-def check(result):
-    if result != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+class Namespace:
+    """A network namespace with one tap, and what serves in it."""
 
+    def __init__(self):
+        self.name = f"thaw-test-{os.getpid()}"
+        ip = ["ip", "-n", self.name]
+        subprocess.run(["ip", "netns", "add", self.name], check=True)
+        self.fd = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
+        for command in (["tuntap", "add", "tap0", "mode", "tap"],
+                        ["link", "set", "tap0", "address", GATEWAY_MAC],
+                        ["addr", "add", GATEWAY + "/30", "dev", "tap0"],
+                        ["link", "set", "tap0", "up"], ["link", "set", "lo", "up"],
+                        ["neigh", "add", GUEST, "lladdr", GUEST_MAC, "dev", "tap0"]):
+            subprocess.run(ip + command, check=True)
+        self.peers = set()
+        ready = threading.Event()
+        threading.Thread(target=self.serve, args=(ready,), daemon=True).start()
+        if not ready.wait(30):
+            raise AssertionError("the echo servers do not start")
 
-@contextlib.contextmanager
-def inside(space):
-    """Another network namespace, for this thread: sockets stay where they are made."""
-    with open("/proc/thread-self/ns/net", "rb") as here:
-        check(LIBC.setns(space.fileno(), CLONE_NEWNET))
-        try:
-            yield
-        finally:
-            check(LIBC.setns(here.fileno(), CLONE_NEWNET))
+    def enter(self):
+        """This thread, or this process, from now on."""
+        if LIBC.setns(self.fd, CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
 
-
-def ip(*arguments):
-    subprocess.run(["ip", *arguments], check=True)
-
-
-def interfaces():
-    done = subprocess.run(["ip", "-j", "link"], check=True, capture_output=True)
-    return [link["ifname"] for link in json.loads(done.stdout)]
-
-
-class Machine:
-    """Somebody outside, in a namespace: answers each TCP connection and UDP packet with who asked."""
-
-    def __init__(self, interface, address, gateway):
-        with open("/proc/thread-self/ns/net", "rb") as here:
-            check(LIBC.unshare(CLONE_NEWNET))
-            try:
-                self.space = open("/proc/thread-self/ns/net", "rb")
-                ip("link", "set", "lo", "up")
-                self.holder = subprocess.Popen(["sleep", "infinity"])
-            finally:
-                check(LIBC.setns(here.fileno(), CLONE_NEWNET))
-        ip("link", "add", interface, "type", "veth", "peer", "name", "eth0", "netns", str(self.holder.pid))
-        ip("link", "set", interface, "up")
-        with inside(self.space):
-            ip("link", "set", "eth0", "up")
-            ip("addr", "add", f"{address}/24", "dev", "eth0")
-            ip("route", "add", "default", "via", gateway)
-        self.asked = []
-        self.sockets = []
-
-    def socket(self, kind):
-        with inside(self.space):
-            return socket.socket(socket.AF_INET, kind)
-
-    def serve(self, port):
-        tcp, udp = self.socket(socket.SOCK_STREAM), self.socket(socket.SOCK_DGRAM)
-        for link in (tcp, udp):
-            link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            link.bind(("0.0.0.0", port))
-            self.sockets.append(link)
-        tcp.listen(64)
-        threading.Thread(target=self.serve_tcp, args=(tcp,), daemon=True).start()
-        threading.Thread(target=self.serve_udp, args=(udp,), daemon=True).start()
-
-    def serve_tcp(self, tcp):
+    def serve(self, ready):
+        self.enter()
+        self.tcp = socket.create_server((GATEWAY, 0))
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind((GATEWAY, 0))
+        self.ports = f"{self.tcp.getsockname()[1]},{self.udp.getsockname()[1]}"
+        threading.Thread(target=self.serve_packets, daemon=True).start()
+        ready.set()
         while True:
-            try:
-                link, who = tcp.accept()
-            except OSError:
-                return
-            self.asked.append(who)
-            with link:
-                link.settimeout(10)
-                with contextlib.suppress(OSError):
-                    link.recv(100)
-                    link.sendall(f"{who[0]} {who[1]}".encode())
+            stream, peer = self.tcp.accept()
+            self.peers.add(peer[0])
+            threading.Thread(target=self.serve_stream, args=(stream,), daemon=True).start()
 
-    def serve_udp(self, udp):
+    def serve_stream(self, stream):
+        with stream:
+            stream.settimeout(60)
+            try:
+                while data := stream.recv(65536):
+                    stream.sendall(data)
+            except OSError:
+                pass  # a clone that is no more
+
+    def serve_packets(self):
         while True:
-            try:
-                data, who = udp.recvfrom(1000)
-            except OSError:
-                return
-            if not data:
-                return
-            self.asked.append(who)
-            # A question of DNS: whatever the name, the internet's address (RFC 1035).
-            if udp.getsockname()[1] == 53:
-                answer = (b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + socket.inet_aton(INTERNET)
-                          if data[-4:-2] == b"\0\1" else b"")
-                end = data.index(b"\0", 12) + 5
-                data = data[:2] + b"\x81\x80\0\1\0" + bytes([bool(answer)]) + b"\0\0\0\0" + data[12:end] + answer
-            else:
-                data = f"{who[0]} {who[1]}".encode()
-            udp.sendto(data, who)
+            data, peer = self.udp.recvfrom(65536)
+            self.peers.add(peer[0])
+            self.udp.sendto(data, peer)
 
-    def close(self):
-        for link in self.sockets:
-            with contextlib.suppress(OSError):
-                link.shutdown(socket.SHUT_RDWR)
-            link.close()
-        self.holder.kill()
-        self.holder.wait()
-        self.space.close()
+    def remove(self):
+        os.close(self.fd)
+        subprocess.run(["ip", "netns", "del", self.name], check=True)
 
 
-class Account:
-    """A client of thawd with a key of its own (AWS Signature Version 4)."""
-
-    def __init__(self, data, name):
-        done = subprocess.run([support.THAW, "account", "create", name, "--data", data, "--env"],
-                              check=True, capture_output=True, text=True)
-        words = dict(re.findall(r"(AWS_\w+)=['\"]?([^'\"\s]+)", done.stdout))
-        self.key, self.secret = words["AWS_ACCESS_KEY_ID"], words["AWS_SECRET_ACCESS_KEY"]
-
-    def ask(self, method, path, body=None):
-        data = json.dumps(body).encode() if body is not None else b""
-        now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        digest = hashlib.sha256(data).hexdigest()
-        host = f"127.0.0.1:{PORT}"
-        names = "host;x-amz-content-sha256;x-amz-date"
-        request = (f"{method}\n{path.replace(':', '%3A')}\n\nhost:{host}\nx-amz-content-sha256:{digest}\n"
-                   f"x-amz-date:{now}\n\n{names}\n{digest}")
-        scope = f"{now[:8]}/us-east-1/lambda/aws4_request"
-        text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
-        key = ("AWS4" + self.secret).encode()
-        for part in scope.split("/"):
-            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-        signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=WAIT)
-        connection.request(method, path, data, {
-            "X-Amz-Date": now, "X-Amz-Content-Sha256": digest,
-            "Authorization": f"AWS4-HMAC-SHA256 Credential={self.key}/{scope}, SignedHeaders={names}, "
-                             f"Signature={signature}"})
-        response = connection.getresponse()
-        answer = response.read()
-        connection.close()
-        return response, json.loads(answer) if answer else None
-
-    def create(self, name, subnet, **more):
-        response, body = self.ask("POST", test_daemon.FUNCTIONS, {
-            "FunctionName": name, "Runtime": "python3.11", "Handler": "app.handler", "Role": test_daemon.ROLE,
-            "Timeout": 120, "Code": {"ZipFile": test_daemon.archive("network")},
-            "VpcConfig": {"SubnetIds": [subnet] if subnet else [], "SecurityGroupIds": []}, **more})
-        return response.status, body
-
-    def wait_active(self, name):
-        end = time.monotonic() + WAIT
-        while time.monotonic() < end:
-            _, body = self.ask("GET", f"{test_daemon.FUNCTIONS}/{name}/configuration")
-            if body["State"] != "Pending":
-                return body
-            time.sleep(0.2)
-        raise AssertionError(f"{name} is not active after {WAIT} s")
-
-    def invoke(self, name, **event):
-        response, body = self.ask("POST", f"{test_daemon.FUNCTIONS}/{name}/invocations", event)
-        if response.status != 200 or response.headers.get("X-Amz-Function-Error"):
-            raise AssertionError(f"{name}: {response.status} {body}")
-        return body
-
-
-def setUpModule():
-    """The world, before the first thread."""
-    check(LIBC.unshare(CLONE_NEWNET))
-    ip("link", "set", "lo", "up")
-    World.internet = Machine("wan0", INTERNET, HOST_WAN)
-    unittest.addModuleCleanup(World.internet.close)
-    World.lan = Machine("lan0", LAN, HOST_LAN)
-    unittest.addModuleCleanup(World.lan.close)
-    ip("addr", "add", f"{HOST_WAN}/24", "dev", "wan0")
-    ip("link", "add", "br0", "type", "bridge")
-    ip("link", "set", "lan0", "master", "br0")
-    ip("link", "set", "br0", "up")
-    ip("addr", "add", f"{HOST_LAN}/24", "dev", "br0")
-    World.internet.serve(80)
-    World.lan.serve(80)
-    World.lan.serve(53)
-    host = socket.create_server(("0.0.0.0", 8088))
-    unittest.addModuleCleanup(host.close)
-    World.data = tempfile.mkdtemp(prefix="thaw-network-", dir=os.environ.get("TMPDIR", "/var/tmp"))
-    unittest.addModuleCleanup(shutil.rmtree, World.data)
-
-
-class World:
-    internet = lan = data = None
-
-    @classmethod
-    def start(cls):
-        """thawd, on all addresses."""
-        log = tempfile.TemporaryFile("w+")
-        process = subprocess.Popen(
-            [test_daemon.THAWD, "--data", cls.data, "--listen", f"0.0.0.0:{PORT}", "--egress",
-             "--network-uplink", "wan0", "--network-uplink", "br0", "--nameserver", LAN, "--network-slots", "2",
-             "--bridge", f"lan br0 10.9.0.100-10.9.0.109/24 {HOST_LAN}"], stderr=log)
-        end = time.monotonic() + WAIT
-        while time.monotonic() < end and process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", PORT)):
-                return process, log
-            time.sleep(0.05)
-        log.seek(0)
-        raise AssertionError("thawd did not start: " + log.read())
-
-
-class Network(unittest.TestCase):
+class Network(support.Case):
     @classmethod
     def setUpClass(cls):
-        cls.thawd, cls.log = World.start()
-        cls.addClassCleanup(cls.log.close)
-        cls.addClassCleanup(cls.end)
-        cls.one, cls.two = Account(World.data, "one"), Account(World.data, "two")
-        snap = {"Publish": True, "SnapStart": {"ApplyOn": "PublishedVersions"}}
-        for account in (cls.one, cls.two):
-            status, body = account.create("f", "subnet-egress", **snap)
-            if status != 201:
-                raise AssertionError(body)
-        for account in (cls.one, cls.two):
-            body = account.wait_active("f:1")
-            if body["State"] != "Active":
-                cls.log.seek(0)
-                raise AssertionError(f"{body}\n{cls.log.read()[-3000:]}")
+        super().setUpClass()
+        cls.namespace = Namespace()
+        cls.addClassCleanup(cls.namespace.remove)
+        cls.function = ["--runtime", "python3.11", "--code", support.handler("network"), "--handler",
+                        "app.handler", "--timeout", "300", "--env", "PORTS=" + cls.namespace.ports]
+        result = support.thaw("--state", cls.state.path, "snapshot", "create", "-o", "network",
+                              *cls.function, "--network", "tap0", limit=COLD_LIMIT,
+                              preexec_fn=cls.namespace.enter)
+        if result.code != OK:
+            raise AssertionError(f"no snapshot to test with: {result}")
 
-    @classmethod
-    def end(cls):
-        """kill -9 at the end of the class, with environments there: nothing is left."""
-        environments = [pid for pid, _ in test_daemon.all_children(cls.thawd.pid)]
-        had = [name for name in interfaces() if name.startswith("thaw")]
-        cls.thawd.kill()
-        cls.thawd.wait()
-        end = time.monotonic() + 10
-        left = had
-        while left and time.monotonic() < end:
-            time.sleep(0.1)
-            left = [name for name in interfaces() if name.startswith("thaw")]
-        if not had or left or any(test_daemon.alive(pid) for pid in environments):
-            raise AssertionError(f"before: {had}, left behind: {left}")
+    def invoke_here(self, event, *options):
+        return self.invoke(event, "--network", "tap0", *options, name="network",
+                           preexec_fn=self.namespace.enter)
 
-    def setUp(self):
-        began = time.monotonic()
-        self.addCleanup(lambda: support.say(
-            f"  {self.id().rpartition('.')[2]}: {time.monotonic() - began:.1f} s"))
+    def assert_answer(self, answer, size, packet):
+        self.assertEqual(answer["init"], [1000, GUEST])
+        self.assertEqual(answer["tcp"], [size, GUEST])
+        self.assertEqual(answer["udp"], packet)
 
-    def clones(self, event, account=None):
-        """Two invocations at once, which are two environments."""
-        answers = [None, None]
+    def test_restored(self):
+        """One after the other, as much as fills a frame many times over; packets in fragments."""
+        for mode, size, packet in (("map", 100000, 1472), ("uffd", 20000, 1473), ("eager", 1, 8000)):
+            with self.subTest(mode):
+                result = self.invoke_here({"size": size, "packet": packet}, "--mode", mode)
+                self.assertEqual(result.code, OK, result)
+                self.assert_answer(result.json(), size, packet)
+        self.assertEqual(self.namespace.peers, {GUEST})
 
-        def run(i):
-            answers[i] = (account or (self.one, self.two)[i]).invoke("f:1", **event)
+    def test_what_a_handler_sees_and_may_do(self):
+        result = self.invoke_here({"facts": True})
+        self.assertEqual(result.code, OK, result)
+        facts = result.json()["facts"]
+        self.assertEqual(facts["address"], GUEST)
+        self.assertEqual(facts["mtu"], 1500)
+        self.assertEqual(facts["mac"], GUEST_MAC)
+        self.assertEqual(sorted(facts["devices"]), ["eth0", "lo"])
+        self.assertEqual(set(facts["ipv6"]) - {"lo"}, set())
+        # 0x4 and 0x2: permanent, complete.
+        self.assertEqual(facts["neighbours"], [[GATEWAY, "0x1", "0x6", GATEWAY_MAC]])
+        self.assertIn(["eth0", "00000000", "010012C6"], facts["routes"])
+        self.assertEqual(facts["capabilities"], ["0000000000000000"] * 4)
+        for what in ("raw", "packet", "change", "another", "resolver"):
+            self.assertNotEqual(facts[what], "allowed", facts)
 
-        threads = [threading.Thread(target=run, args=(i,)) for i in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(WAIT)
-        self.assertNotIn(None, answers)
-        return answers
+    def test_clones_one_after_the_other(self):
+        """The tap goes from one to the next."""
+        result = self.invoke_here({}, "--count", "3")
+        self.assertEqual(result.code, OK, result)
+        for answer in result.lines():
+            self.assert_answer(answer, 1000, 100)
 
-    def test_clones(self):
-        """Two clones of one snapshot, at once: each has its answer, of which the source is the host."""
-        answers = self.clones({"tries": [[INTERNET, 80]] * 2, "resolve": "a.server.test", "sleep": 3, "look": True},
-                              self.one)
-        seen = [text.split() for answer in answers for text in answer["tries"]]
-        self.assertEqual([who[0] for who in seen], [HOST_WAN] * 4, answers)
-        self.assertEqual(len({who[1] for who in seen}), 4, answers)
-        self.assertEqual([answer["resolved"] for answer in answers], [INTERNET] * 2)
-        self.assertEqual(answers[0]["look"], answers[1]["look"])
-        self.assertEqual(answers[0]["raw"], "EPERM")
+    @unittest.skipUnless(support.EMULATED, "a cold boot takes half a minute under a software KVM")
+    def test_cold(self):
+        result = self.thaw("run", *self.function, "--network", "tap0", "--event", "-",
+                           data=b'{"size": 50000}', preexec_fn=self.namespace.enter)
+        self.assertEqual(result.code, OK, result)
+        self.assert_answer(result.json(), 50000, 100)
 
-    def test_refused(self):
-        """Tenants at once: neither the host's services, nor private networks, nor each other."""
-        World.lan.asked.clear()
-        for answer in self.clones({"tries": EVERYWHERE + NOWHERE}):
-            for result, (host, port) in zip(answer["tries"], EVERYWHERE + NOWHERE):
-                self.assertIn(result, REFUSED, f"{host}:{port}")
-        for answer in self.clones({"tries": EVERYWHERE + NOWHERE, "kind": "SOCK_DGRAM", "patience": 1}):
-            for result, (host, port) in zip(answer["tries"], EVERYWHERE + NOWHERE):
-                self.assertIn(result, REFUSED | {"timeout"}, f"{host}:{port}")
-        self.assertEqual(World.lan.asked, [])
-
-    def test_inwards(self):
-        """From outside nobody reaches a guest that listens, by any address."""
-        answer = []
-        thread = threading.Thread(target=lambda: answer.append(
-            self.one.invoke("f:1", tries=[[INTERNET, 80]], listen=8000, seconds=5)))
-        World.internet.asked.clear()
-        thread.start()
-        end = time.monotonic() + WAIT
-        while not World.internet.asked and time.monotonic() < end:
-            time.sleep(0.01)
-        with World.internet.socket(socket.SOCK_DGRAM) as udp:
-            for _ in range(20):
-                time.sleep(0.1)
-                for address in (HOST_WAN, "198.18.0.2", *[f"100.64.0.{i}" for i in range(1, 30)]):
-                    with contextlib.suppress(OSError):
-                        udp.sendto(b"in", (address, 8000))
-        thread.join(WAIT)
-        self.assertEqual([one["heard"] for one in answer], [False])
-
-    def test_bridge(self):
-        """On the operator's bridge: the lan, by an address of the range, and not the host."""
-        status, body = self.one.create("b", "subnet-lan")
-        self.assertEqual((status, body["VpcConfig"]["VpcId"]), (201, "vpc-lan"), body)
-        tries = [[LAN, 80], [HOST_LAN, PORT], [HOST_LAN, 8088], [HOST_WAN, 8088], ["169.254.169.254", 80]]
-        answer = self.one.invoke("b", tries=tries)
-        self.assertRegex(answer["tries"][0], r"^10\.9\.0\.10[0-9] \d+$")
-        self.assertTrue(set(answer["tries"][1:]) <= REFUSED, answer)
-
-    def test_none(self):
-        """Without a network there is none; and what does not exist is refused."""
-        status, body = self.two.create("n", None)
-        self.assertEqual((status, body.get("VpcConfig")), (201, None), body)
-        answer = self.two.invoke("n", tries=[[INTERNET, 80], [LAN, 80]])
-        self.assertEqual(answer["tries"], ["ENETUNREACH"] * 2)
-        status, body = self.two.create("m", "subnet-0123")
-        self.assertEqual(status, 400)
-        self.assertIn("'subnet-0123' does not exist. Subnets of this host: subnet-egress, subnet-lan.",
-                      body["message"] if "message" in body else body["Message"])
+    def test_what_does_not_fit_is_refused(self):
+        event = {"size": 1}
+        self.assert_one_line_error(self.invoke(event, name="network"), USAGE,
+                                   "its guest has a network device: it must be given a network")
+        # Here there is no such tap.
+        self.assert_one_line_error(self.invoke(event, "--network", "tap0", name="network"), HOST,
+                                   'tap "tap0": No such device')
+        self.assert_one_line_error(self.invoke(event, "--network", "x" * 16, name="network"), USAGE,
+                                   "the name of a tap")
+        self.assert_one_line_error(self.invoke_here(event, "--parallel", "2", "--count", "2"), USAGE,
+                                   "one clone at a time")
+        # No tap: every other device is refused.
+        result = self.invoke(event, "--network", "lo", name="network",
+                             preexec_fn=self.namespace.enter)
+        self.assert_one_line_error(result, HOST, 'opening tap "lo"')
 
 
 if __name__ == "__main__":
