@@ -10,6 +10,7 @@
 #define LINE_MAX_BYTES 256
 #define RANGE_SHORTEST 16 /* bits: so many slots have numbers */
 #define RANGE_LONGEST  30
+#define BRIDGE_LONGEST 30
 #define BRIDGE_MAX     65536
 
 bool thaw_subnet_name_valid(const char *name)
@@ -68,10 +69,33 @@ static int add_egress(struct thaw_networks *networks, const char *range, struct 
 	return networks_add(networks, &subnet, err);
 }
 
+/* Its addresses are of one network, in which the gateway is too, and is none of them. */
+static int check_addresses(const struct thaw_subnet *subnet, const char *line,
+			   struct thaw_error *err)
+{
+	struct thaw_prefix prefix = {.length = subnet->length};
+
+	if (subnet->length < 1 || subnet->length > BRIDGE_LONGEST)
+		return thaw_error_set(err, EINVAL, "\"%s\": the length is not from 1 to %d", line,
+				      BRIDGE_LONGEST);
+	prefix.address = subnet->first & UINT32_MAX << (32 - subnet->length);
+	if (subnet->last < subnet->first || subnet->last - subnet->first >= BRIDGE_MAX ||
+	    !thaw_prefix_has(&prefix, subnet->last))
+		return thaw_error_set(err, EINVAL,
+				      "\"%s\": these are no addresses, at most %d, of one /%u",
+				      line, BRIDGE_MAX, subnet->length);
+	bool own = subnet->gateway >= subnet->first && subnet->gateway <= subnet->last;
+	if (subnet->gateway && (own || !thaw_prefix_has(&prefix, subnet->gateway)))
+		return thaw_error_set(err, EINVAL,
+				      "\"%s\": the gateway is not in the network, or is a slot's",
+				      line);
+	return 0;
+}
+
 /* "NAME BRIDGE FIRST-LAST/LENGTH [GATEWAY]" */
 static int add_bridge(struct thaw_networks *networks, const char *line, struct thaw_error *err)
 {
-	char name[64], bridge[64], first[32], last[32], gateway[32] = "", more[2];
+	char name[64], bridge[64], first[32], last[32], gateway[32] = "0.0.0.0", more[2];
 	struct thaw_subnet subnet = {0};
 	unsigned int length;
 
@@ -96,25 +120,11 @@ static int add_bridge(struct thaw_networks *networks, const char *line, struct t
 	int rc = thaw_ipv4_parse(first, &subnet.first, err);
 	if (rc == 0)
 		rc = thaw_ipv4_parse(last, &subnet.last, err);
-	if (rc == 0 && n == 6)
+	if (rc == 0)
 		rc = thaw_ipv4_parse(gateway, &subnet.gateway, err);
-	if (rc < 0)
-		return rc;
-	struct thaw_prefix prefix = {.length = subnet.length};
-	if (length >= 1 && length <= 30)
-		prefix.address = subnet.first & UINT32_MAX << (32 - length);
-	else
-		return thaw_error_set(err, EINVAL, "/%u is not a length from 1 to 30", length);
-	if (subnet.last < subnet.first || subnet.last - subnet.first >= BRIDGE_MAX ||
-	    !thaw_prefix_has(&prefix, subnet.last))
-		return thaw_error_set(err, EINVAL, "%s to %s are no addresses of one /%u", first,
-				      last, length);
-	if (subnet.gateway && (!thaw_prefix_has(&prefix, subnet.gateway) ||
-			       (subnet.gateway >= subnet.first && subnet.gateway <= subnet.last)))
-		return thaw_error_set(err, EINVAL,
-				      "the gateway %s is not in the network, or one of its slots",
-				      gateway);
-	return networks_add(networks, &subnet, err);
+	if (rc == 0)
+		rc = check_addresses(&subnet, line, err);
+	return rc < 0 ? rc : networks_add(networks, &subnet, err);
 }
 
 static int add_allowed(struct thaw_networks *networks, const char *line, struct thaw_error *err)

@@ -118,6 +118,47 @@ static char *finish(FILE *out, char **text)
 	return NULL;
 }
 
+/* The kernel's own: only its errors about what passes. */
+static void write_slot_self(FILE *out)
+{
+	fputs("	chain input {\n"
+	      "		type filter hook input priority filter; policy drop;\n"
+	      "		iifname \"" THAW_SLOT_GUEST "\" reject with icmp admin-prohibited\n"
+	      "	}\n"
+	      "	chain output {\n"
+	      "		type filter hook output priority filter; policy drop;\n"
+	      "		ct state related accept\n"
+	      "	}\n",
+	      out);
+}
+
+/* From the guest what begins, to it what answers. */
+static void write_slot_forward(FILE *out, const struct thaw_networks *networks)
+{
+	fputs("	chain forward {\n"
+	      "		type filter hook forward priority filter; policy drop;\n"
+	      "		meta nfproto != ipv4 drop\n"
+	      "		iifname \"" THAW_SLOT_UP "\" oifname \"" THAW_SLOT_GUEST
+	      "\" ct state established,related accept\n"
+	      "		iifname \"" THAW_SLOT_GUEST "\" oifname \"" THAW_SLOT_UP "\" jump out\n"
+	      "	}\n"
+	      "	chain out {\n"
+	      "		ct state established,related accept\n"
+	      "		ct state != new drop\n"
+	      "		meta l4proto != { tcp, udp, icmp } reject with icmp admin-prohibited\n",
+	      out);
+	write_exceptions(out, networks, "goto begin");
+	fprintf(out,
+		"		ip daddr @refused reject with icmp admin-prohibited\n"
+		"		goto begin\n"
+		"	}\n"
+		"	chain begin {\n"
+		"		ct count over %d reject with icmp admin-prohibited\n"
+		"		accept\n"
+		"	}\n",
+		THAW_SLOT_CONNECTIONS);
+}
+
 char *thaw_rules_slot(const struct thaw_networks *networks, const struct thaw_subnet *subnet,
 		      uint32_t address)
 {
@@ -131,41 +172,12 @@ char *thaw_rules_slot(const struct thaw_networks *networks, const struct thaw_su
 	fputs("table inet slot {\n", out);
 	write_refused(out, !*subnet->bridge);
 	write_names(out, networks);
-	/* The kernel's own: only its errors about what passes. */
-	fputs("	chain input {\n"
-	      "		type filter hook input priority filter; policy drop;\n"
-	      "		iifname \"" THAW_SLOT_GUEST "\" reject with icmp admin-prohibited\n"
-	      "	}\n"
-	      "	chain output {\n"
-	      "		type filter hook output priority filter; policy drop;\n"
-	      "		ct state related accept\n"
-	      "	}\n"
-	      "	chain forward {\n"
-	      "		type filter hook forward priority filter; policy drop;\n"
-	      "		meta nfproto != ipv4 drop\n"
-	      "		iifname \"" THAW_SLOT_UP "\" oifname \"" THAW_SLOT_GUEST
-	      "\" ct state established,related accept\n"
-	      "		iifname \"" THAW_SLOT_GUEST "\" oifname \"" THAW_SLOT_UP "\" jump out\n"
-	      "	}\n"
-	      "	chain out {\n"
-	      "		ct state established,related accept\n"
-	      "		ct state != new drop\n"
-	      "		meta l4proto != { tcp, udp, icmp } reject with icmp admin-prohibited\n",
+	write_slot_self(out);
+	write_slot_forward(out, networks);
+	fputs("	chain source {\n"
+	      "		type nat hook postrouting priority srcnat;\n"
+	      "		oifname \"" THAW_SLOT_UP "\" snat ip to ",
 	      out);
-	write_exceptions(out, networks, "goto begin");
-	fputs("		ip daddr @refused reject with icmp admin-prohibited\n"
-	      "		goto begin\n"
-	      "	}\n",
-	      out);
-	fprintf(out,
-		"	chain begin {\n"
-		"		ct count over %d reject with icmp admin-prohibited\n"
-		"		accept\n"
-		"	}\n"
-		"	chain source {\n"
-		"		type nat hook postrouting priority srcnat;\n"
-		"		oifname \"" THAW_SLOT_UP "\" snat ip to ",
-		THAW_SLOT_CONNECTIONS);
 	write_address(out, address);
 	fputs("\n"
 	      "	}\n"
