@@ -300,7 +300,7 @@ class Network(unittest.TestCase):
         self.assertEqual(len({who[1] for who in seen}), 4, answers)
         self.assertEqual([answer["resolved"] for answer in answers], [INTERNET] * 2)
         self.assertEqual(answers[0]["look"], answers[1]["look"])
-        self.assertEqual(answers[0]["raw"], "EPERM")
+        self.assertEqual(answers[0]["raw"], ["EAFNOSUPPORT", "EPERM"])
 
     def test_refused(self):
         """Tenants at once: neither the host's services, nor private networks, nor each other."""

@@ -29,12 +29,15 @@ def interfaces():
 
 
 def forbidden():
-    """What takes a capability that handlers have not."""
-    try:
-        socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close()
-        return None
-    except OSError as error:
-        return errno.errorcode[error.errno]
+    """What takes a capability that handlers have not, or a kernel that has it."""
+    errors = []
+    for family, protocol in ((socket.AF_PACKET, 0), (socket.AF_INET, socket.IPPROTO_RAW)):
+        try:
+            socket.socket(family, socket.SOCK_RAW, protocol).close()
+            errors.append(None)
+        except OSError as error:
+            errors.append(errno.errorcode[error.errno])
+    return errors
 
 
 def listen(port, seconds):
