@@ -315,6 +315,36 @@ static void test_ended(void **state)
 	end();
 }
 
+/* Two daemons of one host share the range, and nothing else. */
+static void test_two_daemons(void **state)
+{
+	static struct thaw_networks theirs;
+	struct thaw_slot slot;
+
+	(void)state;
+	begin(THAW_SUBNET_EGRESS, &egress_text);
+	theirs = networks;
+	thaw_networks_identify(&theirs, 1, 3);
+	struct thaw_slots *other = thaw_slots_new(&theirs, 1, &error);
+	assert_non_null(other);
+	const struct thaw_subnet *egress = thaw_networks_find(&theirs, THAW_SUBNET_EGRESS);
+	if (thaw_slots_take(other, egress, &slot, &error) < 0)
+		fail_msg("%s", error.message);
+	assert_int_not_equal(slot.index, first.index);
+	assert_int_not_equal(slot.index, second.index);
+	say(slot.tap, egress->first + first.index, 4000, "tenant");
+	say(slot.tap, WIRE_HOST_WAN, PORT, "host");
+	arrives_alone(slot.tap, "a refused address");
+	thaw_slots_return(other, &slot);
+	thaw_slots_free(other);
+	arrives_alone(first.tap, "nothing");
+	say(first.tap, WIRE_HOST_WAN, PORT, "host");
+	struct wire_seen seen = wire_read(first.tap, NULL);
+	assert_int_equal(seen.prohibited, 1);
+	assert_int_equal(seen.other, 0);
+	end();
+}
+
 static void test_connections(void **state)
 {
 	struct wire_frame f = {.to = WIRE_INTERNET, .to_port = PORT, .text = "flood"};
@@ -477,9 +507,9 @@ int main(void)
 		cmocka_unit_test(test_egress),      cmocka_unit_test(test_forged),
 		cmocka_unit_test(test_refused),     cmocka_unit_test(test_exceptions),
 		cmocka_unit_test(test_inwards),     cmocka_unit_test(test_ended),
-		cmocka_unit_test(test_connections), cmocka_unit_test(test_flushed),
-		cmocka_unit_test(test_bridge),      cmocka_unit_test(test_vanish),
-		cmocka_unit_test(test_pace),
+		cmocka_unit_test(test_two_daemons), cmocka_unit_test(test_connections),
+		cmocka_unit_test(test_flushed),     cmocka_unit_test(test_bridge),
+		cmocka_unit_test(test_vanish),      cmocka_unit_test(test_pace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
