@@ -549,8 +549,8 @@ static void test_limits(void **state)
 		driver_kick(&driver, RX);
 		for (unsigned int i = 0; i < 12; i++)
 			transmit(frame_of(100, i), 100);
-		assert_int_equal(numbers().rx_packets, 4);
-		assert_int_equal(numbers().tx_packets, 4);
+		assert_in_range(numbers().rx_packets, 4, 11);
+		assert_in_range(numbers().tx_packets, 4, 11);
 		unsigned int turns = 0;
 		while (numbers().rx_packets < 12 || numbers().tx_packets < 12) {
 			assert_true(driver_turn(&driver, 1000));
@@ -579,7 +579,7 @@ static void test_limits_and_pauses(void **state)
 {
 	Thaw__Vmm__RateLimit limit = THAW__VMM__RATE_LIMIT__INIT;
 	Thaw__Vmm__Network config = config_of();
-	Thaw__Vmm__TokenBucket packets = bucket_of(1, 20);
+	Thaw__Vmm__TokenBucket packets = bucket_of(1, 5);
 
 	(void)state;
 	config.to_guest = config.from_guest = &limit;
@@ -592,12 +592,12 @@ static void test_limits_and_pauses(void **state)
 		transmit(frame_of(60, i), 60);
 	}
 	driver_kick(&driver, RX);
-	uint64_t began = thaw_monotonic_ns();
 	thaw_virtio_mmio_drain(driver.mmio);
-	assert_true(thaw_monotonic_ns() - began < 20000000);
 	driver_settle(&driver); /* kicks of before */
 	thaw_virtio_mmio_drain(driver.mmio);
-	assert_false(driver_turn(&driver, 100));
+	assert_int_equal(numbers().rx_packets, 1);
+	assert_int_equal(numbers().tx_packets, 1);
+	assert_false(driver_turn(&driver, 220));
 	assert_int_equal(numbers().rx_packets, 1);
 	assert_int_equal(numbers().tx_packets, 1);
 	thaw_virtio_mmio_resume(driver.mmio);
