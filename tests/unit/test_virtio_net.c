@@ -477,6 +477,27 @@ static void test_flood_to_guest(void **state)
 	assert_int_equal(driver_status(&driver), 0xf);
 }
 
+/* Frames that are thrown away take no buffer: they have their bound all the same. */
+static void test_flood_of_bad_frames(void **state)
+{
+	unsigned int sent = 0;
+
+	(void)state;
+	driver_start(&driver, 0);
+	offer(ROOM);
+	while (write(wire, frame_of(13, 0), 13) == 13)
+		sent++;
+	assert_true(sent > 150);
+	driver_kick(&driver, RX);
+	assert_in_range(numbers().dropped, 1, 64);
+	while (numbers().dropped < sent) {
+		uint64_t before = numbers().dropped;
+		assert_true(driver_turn(&driver, 1000));
+		assert_in_range(numbers().dropped - before, 1, 64);
+	}
+	assert_int_equal(driver_status(&driver), 0xf);
+}
+
 /* A driver that never waits for an answer, and a host that does not read. */
 static void test_flood_from_guest(void **state)
 {
@@ -817,6 +838,7 @@ int main(void)
 		TEST(test_broken_buffers),
 		TEST(test_no_buffers),
 		TEST(test_flood_to_guest),
+		TEST(test_flood_of_bad_frames),
 		TEST(test_flood_from_guest),
 		TEST(test_limits),
 		TEST(test_limits_and_pauses),
