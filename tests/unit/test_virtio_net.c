@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -663,6 +665,61 @@ static void test_reset_under_load(void **state)
 	}
 }
 
+static void *run_loop(void *unused)
+{
+	(void)unused;
+	thaw_loop_run(&driver.loop, NULL);
+	return NULL;
+}
+
+static void stop(void *opaque, uint32_t events)
+{
+	(void)opaque;
+	(void)events;
+	driver.loop.stop = true;
+}
+
+/* A vCPU that resets the device again and again, and makes it wait for tokens, while the loop hears
+ * of its tap and its timers. */
+static void test_resets_from_another_thread(void **state)
+{
+	Thaw__Vmm__RateLimit limit = THAW__VMM__RATE_LIMIT__INIT;
+	Thaw__Vmm__Network config = config_of();
+	Thaw__Vmm__TokenBucket packets = bucket_of(2, 2000);
+	struct thaw_source stopper = {
+		.fd = eventfd(0, EFD_CLOEXEC), .events = EPOLLIN, .handle = stop};
+	pthread_t thread;
+
+	(void)state;
+	config.to_guest = config.from_guest = &limit;
+	limit.operations = &packets;
+	again_with(&config);
+	assert_int_equal(thaw_loop_add(&driver.loop, &stopper, &err), 0);
+	assert_int_equal(pthread_create(&thread, NULL, run_loop, NULL), 0);
+	for (unsigned int round = 0; round < 300; round++) {
+		pthread_mutex_lock(&driver.loop.lock);
+		driver_start(&driver, 0);
+		for (unsigned int i = 0; i < 3; i++) {
+			offer(ROOM);
+			transmit(frame_of(60, i), 60);
+		}
+		driver_kick(&driver, RX);
+		pthread_mutex_unlock(&driver.loop.lock);
+		for (unsigned int i = 0; i < 3; i++)
+			(void)!write(wire, frame_of(60, i), 60);
+		if (round % 3 == 0)
+			usleep(1500);
+		while (recv(wire, (uint8_t[1]){0}, 1, MSG_DONTWAIT) > 0)
+			;
+	}
+	assert_int_equal(eventfd_write(stopper.fd, 1), 0);
+	pthread_join(thread, NULL);
+	thaw_loop_remove(&driver.loop, &stopper);
+	close(stopper.fd);
+	assert_true(numbers().rx_packets && numbers().tx_packets);
+	assert_int_equal(driver_status(&driver), 0xf);
+}
+
 /* Only a resume lets a paused machine's device at the tap again. */
 static void test_pause(void **state)
 {
@@ -843,6 +900,7 @@ int main(void)
 		TEST(test_limits),
 		TEST(test_limits_and_pauses),
 		TEST(test_reset_under_load),
+		TEST(test_resets_from_another_thread),
 		TEST(test_pause),
 		TEST(test_snapshot),
 		TEST(test_bad_states),
