@@ -159,13 +159,16 @@ int thaw_netlink_add_veth(struct thaw_netlink *netlink, const char *name,
 }
 
 /* IFLA_INET_CONF is an array whose indices are the attributes' types. */
-static void put_forwards(struct nlmsghdr *head)
+static void put_forwards(struct nlmsghdr *head, bool own)
 {
 	struct nlattr *families = mnl_attr_nest_start(head, IFLA_AF_SPEC);
 	struct nlattr *inet = mnl_attr_nest_start(head, AF_INET);
 	struct nlattr *settings = mnl_attr_nest_start(head, IFLA_INET_CONF);
 
 	mnl_attr_put_u32(head, IPV4_DEVCONF_FORWARDING, 1);
+	/* Who asks here for another interface's address is not answered. */
+	if (own)
+		mnl_attr_put_u32(head, IPV4_DEVCONF_ARP_IGNORE, 1);
 	mnl_attr_nest_end(head, settings);
 	mnl_attr_nest_end(head, inet);
 	mnl_attr_nest_end(head, families);
@@ -185,7 +188,7 @@ int thaw_netlink_forward(struct thaw_netlink *netlink, int index, struct thaw_er
 	struct message m;
 
 	link_begin(&m, index);
-	put_forwards(m.head);
+	put_forwards(m.head, false);
 	return message_send(netlink, &m, "letting an interface forward", err);
 }
 
@@ -243,7 +246,7 @@ int thaw_netlink_set(struct thaw_netlink *netlink, int index, const struct thaw_
 	if (link->mtu)
 		mnl_attr_put_u32(m.head, IFLA_MTU, link->mtu);
 	if (link->forwards)
-		put_forwards(m.head);
+		put_forwards(m.head, true);
 	return message_send(netlink, &m, "setting an interface up", err);
 }
 

@@ -41,7 +41,7 @@ int thaw_netlink_add_veth(struct thaw_netlink *netlink, const char *name,
 struct thaw_link {
 	const uint8_t *mac; /* NULL: as it is */
 	uint32_t mtu;       /* 0: as it is */
-	bool forwards;      /* IPv4 that comes in here */
+	bool forwards;      /* IPv4 that comes in here; ARP is for its own addresses alone */
 	bool no_ipv6;       /* no IPv6 address by itself */
 	int bridge; /* an index: it becomes a port that reaches no other such port; 0: none */
 };
