@@ -4,17 +4,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/statfs.h>
 #include <sys/sysinfo.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "host/forwarding.h"
 #include "host/host.h"
 #include "host/kvm_kind.h"
 #include "host/doctor_internal.h"
@@ -211,6 +216,53 @@ static void examine_tun(struct thaw_doctor *doctor)
 			      "modprobe tun: only functions that use the network will need it");
 }
 
+/* Asks nftables for its generation, which it tells whoever may use it. 0 or an errno. */
+static int try_nftables(void)
+{
+	const struct {
+		struct nlmsghdr head;
+		struct nfgenmsg body;
+	} request = {
+		.head = {.nlmsg_len = sizeof(request),
+			 .nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN,
+			 .nlmsg_flags = NLM_F_REQUEST},
+		.body = {.version = NFNETLINK_V0},
+	};
+	_Alignas(struct nlmsghdr) char answer[1024];
+	const struct nlmsghdr *head = (const struct nlmsghdr *)answer;
+	cleanup_close int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+
+	if (fd < 0 || send(fd, &request, sizeof(request), 0) < 0)
+		return errno;
+	ssize_t n = recv(fd, answer, sizeof(answer), 0);
+	if (n < (ssize_t)(NLMSG_LENGTH(sizeof(struct nlmsgerr))) && n < (ssize_t)sizeof(request))
+		return n < 0 ? errno : EPROTO;
+	if (head->nlmsg_type != NLMSG_ERROR)
+		return 0;
+	return -((const struct nlmsgerr *)NLMSG_DATA(head))->error;
+}
+
+/* Only functions with a network want these. */
+static void examine_network(struct thaw_doctor *doctor)
+{
+	int error = try_nftables();
+	unsigned int forwarding = thaw_forwarding_count();
+
+	if (error == 0)
+		found(doctor, "nftables", THAW_HEALTH_OK, "available");
+	else
+		advise(found(doctor, "nftables", THAW_HEALTH_WARN, "%s", strerror(error)),
+		       "modprobe nf_tables, as root with CAP_NET_ADMIN: only functions that use "
+		       "the network will need it");
+	if (forwarding)
+		found(doctor, "forwarding", THAW_HEALTH_OK, "%u interfaces forward IPv4",
+		      forwarding);
+	else
+		advise(found(doctor, "forwarding", THAW_HEALTH_WARN, "no interface forwards IPv4"),
+		       "for the network \"egress\" name the one that leads out as thawd's "
+		       "network-uplink (docs/operations.md, Networks)");
+}
+
 static void examine_programs(struct thaw_doctor *doctor)
 {
 	static const struct {
@@ -316,6 +368,7 @@ void thaw_doctor_examine(struct thaw_doctor *doctor, const char *state)
 	examine_userfaultfd(doctor);
 	examine_cgroup(doctor);
 	examine_tun(doctor);
+	examine_network(doctor);
 	examine_programs(doctor);
 	examine_memory(doctor);
 	doctor_examine_hardening(doctor, "");

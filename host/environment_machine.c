@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The microVM of an environment: made from nothing, or from one in waiting. */
+#include <errno.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "host/environment_internal.h"
@@ -93,6 +97,20 @@ static Thaw__Vmm__RateLimit *limit_fill(struct limit *limit, const struct thaw_r
 	limit->limit.bytes = limit_bucket(&limit->bytes, &from->bytes);
 	limit->limit.operations = limit_bucket(&limit->operations, &from->operations);
 	return limit->limit.bytes || limit->limit.operations ? &limit->limit : NULL;
+}
+
+/* With a header of the kernel's before each frame, a guest would write it. A descriptor of another
+ * kind has none. */
+static int network_check(const struct thaw_network *network, struct thaw_error *err)
+{
+	const short wanted = IFF_TAP | IFF_NO_PI;
+	struct ifreq request = {0};
+
+	if (ioctl(network->tap, TUNGETIFF, &request) == 0 &&
+	    (request.ifr_flags & (IFF_TUN | IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)) != wanted)
+		return thaw_error_set(err, EINVAL, "the tap \"%.*s\" has headers of the kernel's",
+				      IFNAMSIZ, request.ifr_name);
+	return 0;
 }
 
 static void creation_add_network(struct creation *c, const struct thaw_network *network)
@@ -218,7 +236,10 @@ static int environment_send_create(struct thaw_environment *environment,
 				   struct thaw_error *err)
 {
 	struct creation c;
+	int rc = machine->network ? network_check(machine->network, err) : 0;
 
+	if (rc < 0)
+		return rc;
 	creation_init(&c);
 	if (environment->from_shell) {
 		c.request.body_case = THAW__VMM__REQUEST__BODY_ATTACH;

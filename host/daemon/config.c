@@ -13,13 +13,13 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 
-enum kind { TEXT, FLAG, U32, U64, REAL, LISTEN };
+enum kind { TEXT, LIST, FLAG, U32, U64, REAL, LISTEN };
 
 struct option {
 	const char *name;
 	enum kind kind;
 	size_t offset;
-	size_t size; /* TEXT: of the array */
+	size_t size; /* TEXT, LIST: of the array */
 	uint64_t min, max;
 };
 
@@ -52,6 +52,17 @@ static const struct option options[] = {
 	MEMBER("connections", U32, connections, 1, 100000),
 	MEMBER("retry-scale", REAL, retry_scale, 0, 1000),
 	MEMBER("destination-private", FLAG, destination_private, 0, 0),
+	MEMBER("egress", FLAG, egress, 0, 0),
+	MEMBER("bridge", LIST, bridges, 0, 0),
+	MEMBER("network-allow", LIST, network_allow, 0, 0),
+	MEMBER("nameserver", LIST, nameservers, 0, 0),
+	MEMBER("network-uplink", LIST, network_uplinks, 0, 0),
+	MEMBER("network-range", TEXT, network_range, 0, 0),
+	MEMBER("network-slots", U32, network_slots, 1, 1000),
+	MEMBER("network-bytes", U64, network_bytes, 0, 1ull << 40),
+	MEMBER("network-packets", U64, network_packets, 0, 1u << 30),
+	MEMBER("tmp-bytes", U64, tmp_bytes, 0, 1ull << 40),
+	MEMBER("tmp-operations", U64, tmp_operations, 0, 1u << 30),
 	MEMBER("log-file-size", U64, log_file_bytes, 4096, 1ull << 40),
 	MEMBER("log-function-size", U64, log_function_bytes, 4096, 1ull << 50),
 	MEMBER("log-retention", U32, log_retention_s, 60, UINT32_MAX),
@@ -90,6 +101,26 @@ const char thaw_config_help[] =
 	"  --retry-scale X         what the waits between tries of asynchronous events are\n"
 	"                          multiplied by (default 1)\n"
 	"  --destination-private   let functions send results to private addresses\n"
+	"  --egress                functions may have the network \"egress\": public addresses,\n"
+	"                          behind the host's\n"
+	"  --bridge 'NAME BRIDGE FIRST-LAST/LENGTH [GATEWAY]'\n"
+	"                          or one on a bridge of the host's, with these addresses\n"
+	"                          on it (may be said again for another)\n"
+	"  --network-allow PREFIX  a private prefix that egress reaches too (may be said again)\n"
+	"  --nameserver ADDRESS    for functions (up to three; default those of\n"
+	"                          /etc/resolv.conf that are not on loopback)\n"
+	"  --network-uplink NAME   an interface that egress leaves by: thawd lets it forward,\n"
+	"                          for functions alone (may be said again; default: the host\n"
+	"                          forwards already)\n"
+	"  --network-range PREFIX  of addresses between the host and egress (default\n"
+	"                          100.64.0.0/16)\n"
+	"  --network-slots N       made ahead, in waiting, of each network in use (default 8)\n"
+	"  --network-bytes N       a second, of an environment, each way (default 64 MiB;\n"
+	"                          0: any number)\n"
+	"  --network-packets N     the same in packets (default 50000)\n"
+	"  --tmp-bytes N           a second, to and from the /tmp of an environment (default 0:\n"
+	"                          any number)\n"
+	"  --tmp-operations N      the same in requests (default 0)\n"
 	"  --log-file-size B       of a function's log before it is rotated (default 16 MiB)\n"
 	"  --log-function-size B   of all logs of a function (default 1 GiB)\n"
 	"  --log-retention S       age at which logs go (default 1209600: 14 days)\n"
@@ -117,6 +148,10 @@ static void config_defaults(struct thaw_config *config)
 		.threads = 4,
 		.connections = 4096,
 		.retry_scale = 1,
+		.network_range = "100.64.0.0/16",
+		.network_slots = 8,
+		.network_bytes = 64u << 20,
+		.network_packets = 50000,
 		.log_file_bytes = 16u << 20,
 		.log_function_bytes = 1u << 30,
 		.log_retention_s = 14 * 86400,
@@ -203,12 +238,15 @@ static int config_set(struct thaw_config *config, const struct option *option, c
 		return thaw_error_set(err, EINVAL, "%s needs a value", option->name);
 	if (option->kind == LISTEN)
 		return set_listen(config, value, err);
-	if (option->kind != TEXT)
+	if (option->kind != TEXT && option->kind != LIST)
 		return set_number(member, option, value, err);
-	if (!*value || strlen(value) >= option->size)
-		return thaw_error_set(err, EINVAL, "%s: 1 to %zu characters are wanted",
-				      option->name, option->size - 1);
-	strcpy(member, value);
+	/* A list has one more line each time that it is said. */
+	size_t used = option->kind == LIST ? strlen(member) : 0, room = option->size - used;
+	if (!*value || strchr(value, '\n') || strlen(value) + (used > 0) >= room)
+		return thaw_error_set(err, EINVAL, "%s: 1 to %zu characters are wanted%s",
+				      option->name, option->size - 1,
+				      option->kind == LIST ? " in all" : "");
+	sprintf((char *)member + used, "%s%s", used ? "\n" : "", value);
 	return 0;
 }
 
@@ -258,6 +296,20 @@ static int config_file(struct thaw_config *config, const char *path, bool must,
 	return rc;
 }
 
+static int config_networks(struct thaw_config *config, struct thaw_error *err)
+{
+	const struct thaw_networks_text text = {
+		.egress = config->egress,
+		.range = config->network_range,
+		.bridges = config->bridges,
+		.allowed = config->network_allow,
+		.nameservers = config->nameservers,
+		.uplinks = config->network_uplinks,
+	};
+
+	return thaw_networks_read(&config->networks, &text, err);
+}
+
 static int config_check(struct thaw_config *config, struct thaw_error *err)
 {
 	enum thaw_log_level level;
@@ -271,6 +323,8 @@ static int config_check(struct thaw_config *config, struct thaw_error *err)
 		return thaw_error_set(err, EINVAL, "otlp: \"%s\" is no URL of http or https",
 				      config->otlp);
 	int rc = thaw_function_set_owner(&function, "000000000000", config->region, err);
+	if (rc == 0)
+		rc = config_networks(config, err);
 	if (rc == 0 && config->no_auth && strncmp(config->address, "127.", 4) != 0 &&
 	    strcmp(config->address, "::1") != 0)
 		rc = thaw_error_set(err, EINVAL,

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "host/network/networks.h"
+
 struct thaw_error;
 
 #define THAW_CONFIG_FILE "/etc/thaw/thawd.conf"
@@ -40,6 +42,16 @@ struct thaw_config {
 	/* Asynchronous invocations: the contract's times, and what they are multiplied by. */
 	double retry_scale;
 	bool destination_private; /* results may be posted to addresses that are not public */
+	/* Networks for functions, as they were written (lists are lines), and read. */
+	bool egress;
+	char network_range[32];
+	char bridges[4096], network_allow[4096], nameservers[256];
+	char network_uplinks[256];
+	uint32_t network_slots; /* of each network, in waiting */
+	/* In a second, of each environment, each way; 0: any number. */
+	uint64_t network_bytes, network_packets;
+	uint64_t tmp_bytes, tmp_operations; /* of /tmp */
+	struct thaw_networks networks;      /* without an id */
 	uint64_t log_file_bytes, log_function_bytes;
 	uint32_t log_retention_s;
 	char otlp[1024]; /* http://host:port/v1/traces; "": none */

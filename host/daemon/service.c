@@ -14,11 +14,13 @@
 #include "host/daemon/front.h"
 #include "host/daemon/housekeeping.h"
 #include "host/daemon/keys.h"
+#include "host/daemon/network.h"
 #include "host/daemon/queue.h"
 #include "host/daemon/snapshots.h"
 #include "host/daemon/targets.h"
 #include "host/daemon/worker.h"
 #include "host/daemon/works.h"
+#include "host/network/slots.h"
 #include "host/operations/operation.h"
 #include "host/private_copies.h"
 #include "host/shells.h"
@@ -210,6 +212,8 @@ static int start_parts(struct thaw_service *service, struct thaw_error *err)
 	START(metrics, thaw_metrics_new(NULL, err));
 	if (rc == 0)
 		rc = start_traces(service, err);
+	if (rc == 0)
+		rc = thaw_network_start(service, err);
 	START(targets, thaw_targets_new(service, err));
 	if (rc == 0)
 		start_cgroups(service);
@@ -278,6 +282,7 @@ bool thaw_service_stop(struct thaw_service *service)
 		thaw_pool_free(service->pool);
 	thaw_shells_free(service->shells);
 	thaw_private_copies_free(service->host.copies);
+	thaw_slots_free(service->slots);
 	thaw_cgroups_close(service->cgroups);
 	thaw_targets_free(service->targets);
 	thaw_operations_router_clear(&service->router);

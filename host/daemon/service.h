@@ -5,7 +5,7 @@
  *	store, keyring     what is remembered, and the key to its secrets
  *	keys               access keys in memory: who sent this request?
  *	targets            functions as the pool knows them, resolved from names
- *	shells             microVMs in waiting
+ *	shells, slots      microVMs in waiting, and networks for them
  *	pool               execution environments (worker.h says what one is)
  *	snapshots          makes the snapshots of published versions
  *	queue              asynchronous events
@@ -39,6 +39,7 @@ struct thaw_logs;
 struct thaw_metrics;
 struct thaw_queue;
 struct thaw_shells;
+struct thaw_slots;
 struct thaw_snapshots;
 struct thaw_store;
 struct thaw_targets;
@@ -57,6 +58,8 @@ struct thaw_service {
 	struct thaw_targets *targets;
 	struct thaw_cgroups *cgroups; /* NULL: without limits of CPU time */
 	struct thaw_shells *shells;
+	struct thaw_networks networks; /* as configured, with our id */
+	struct thaw_slots *slots;      /* NULL: no networks */
 	struct thaw_pool *pool;
 	struct thaw_stop stop; /* of the pool's environments */
 	struct thaw_snapshots *snapshots;

@@ -11,6 +11,7 @@
 
 #include "host/code.h"
 #include "host/daemon/archives.h"
+#include "host/daemon/network.h"
 #include "host/daemon/service.h"
 #include "host/daemon/targets.h"
 #include "host/snapshot_create.h"
@@ -101,6 +102,7 @@ static int making_run(struct making *making, const char *name, bool *function_fa
 	const struct thaw_target *target = making->target;
 	const struct thaw_host *host = &making->service->host;
 	cleanup_close int drive = -1, layers = -1;
+	struct thaw_attachment attachment;
 	struct thaw_manifest manifest;
 	struct thaw_snapshot_plan plan = {
 		.name = name,
@@ -112,8 +114,11 @@ static int making_run(struct making *making, const char *name, bool *function_fa
 	};
 
 	int rc = thaw_target_open_code(target, &drive, &layers, err);
+	if (rc == 0)
+		rc = thaw_attachment_make(making->service, target->network, &attachment, err);
 	if (rc < 0)
 		return rc;
+	plan.network = thaw_attachment_network(&attachment);
 	plan.code = (struct thaw_cold_code){
 		.drive = drive,
 		.digest = target->code_digest,
@@ -123,6 +128,7 @@ static int making_run(struct making *making, const char *name, bool *function_fa
 	rc = thaw_snapshot_create(host, &plan, &manifest, function_failed, err);
 	if (rc == 0)
 		thaw_manifest_clear(&manifest);
+	thaw_attachment_drop(making->service, &attachment);
 	return rc;
 }
 

@@ -8,10 +8,12 @@
 #include <string.h>
 
 #include "host/code.h"
+#include "host/daemon/network.h"
 #include "host/daemon/service.h"
 #include "host/operations/code.h"
 #include "host/operations/function_config.h"
 #include "host/operations/operation.h"
+#include "host/operations/vpc.h"
 #include "host/store/aliases.h"
 #include "host/store/provisioned.h"
 #include "lib/clock.h"
@@ -190,6 +192,8 @@ static int target_make(struct thaw_targets *targets, const struct thaw_function_
 	const json_t *logging = json_object_get(config, "LoggingConfig");
 	const char *format = thaw_config_text(logging, "LogFormat");
 	const char *tracing = thaw_config_text(json_object_get(config, "TracingConfig"), "Mode");
+	snprintf(target->network, sizeof(target->network), "%s", thaw_vpc_network(config) ?: "");
+	thaw_network_expect(targets->service, target->network);
 	target->log_json = format && strcmp(format, "JSON") == 0;
 	target->log_level = log_level(thaw_config_text(logging, "SystemLogLevel"));
 	target->traced = tracing && strcmp(tracing, "Active") == 0;

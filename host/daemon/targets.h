@@ -19,6 +19,7 @@
 #include "host/api/names.h"
 #include "host/digest.h"
 #include "host/function.h"
+#include "host/network/networks.h"
 #include "host/pool.h"
 #include "host/snapshot_store.h"
 #include "host/store/store.h"
@@ -38,6 +39,7 @@ struct thaw_target {
 	char code_digest[THAW_DIGEST_TEXT];
 	char layers_digest[THAW_DIGEST_TEXT];      /* "": none */
 	char snapshot[THAW_FUNCTION_NAME_MAX + 1]; /* "": none; its name */
+	char network[THAW_SUBNET_NAME_MAX + 1];    /* "": none */
 	char state[16];                            /* of the version */
 	bool log_json;
 	enum thaw_platform_level log_level; /* of the platform's records, in JSON */

@@ -3,6 +3,7 @@
 
 #include "host/daemon/service.h"
 #include "host/daemon/targets.h"
+#include "host/network/slots.h"
 #include "host/shells.h"
 #include "host/store/events.h"
 #include "host/telemetry/logs.h"
@@ -112,6 +113,20 @@ static void top_unreserved(void *context, const char *account, uint32_t jobs)
 
 static const struct thaw_pool_watch top_watch = {top_target, top_concurrent, top_unreserved};
 
+static void top_slots(struct thaw_slots *slots, struct thaw_gauges *gauges)
+{
+	struct thaw_slots_counts counts;
+
+	if (!slots)
+		return;
+	thaw_slots_count(slots, &counts);
+	thaw_gauge(gauges, THAW_GAUGE_SLOTS, counts.waiting, "waiting", "", "");
+	thaw_gauge(gauges, THAW_GAUGE_SLOTS, counts.used, "used", "", "");
+	thaw_gauge(gauges, THAW_GAUGE_SLOTS_MADE, (double)counts.made, "", "", "");
+	thaw_gauge(gauges, THAW_GAUGE_SLOTS_MISSED, (double)counts.missed, "", "", "");
+	thaw_gauge(gauges, THAW_GAUGE_SLOTS_FAILED, (double)counts.failed, "", "", "");
+}
+
 void thaw_top_gauges(void *context, struct thaw_gauges *gauges)
 {
 	struct thaw_service *service = context;
@@ -142,5 +157,6 @@ void thaw_top_gauges(void *context, struct thaw_gauges *gauges)
 	thaw_logs_count(service->logs, &logs);
 	thaw_gauge(gauges, THAW_GAUGE_LOG_DROPPED, (double)logs.dropped_bytes, "", "", "");
 	thaw_gauge(gauges, THAW_GAUGE_LOG_LOST, (double)logs.lost_records, "", "", "");
+	top_slots(service->slots, gauges);
 	top_traces(service->traces, gauges);
 }

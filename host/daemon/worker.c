@@ -11,6 +11,7 @@
 #include "host/code.h"
 #include "host/cold.h"
 #include "host/daemon/descriptors.h"
+#include "host/daemon/network.h"
 #include "host/daemon/service.h"
 #include "host/daemon/restores.h"
 #include "host/daemon/snapshots.h"
@@ -33,6 +34,7 @@ struct worker {
 	struct thaw_worker_job *job; /* the one under way; NULL between two */
 	int tmp;
 	bool limited; /* it has the CPU time of its memory, or there is no limit for it */
+	struct thaw_attachment attachment; /* its network */
 	bool provisioned;
 	bool used;   /* it has had an invocation */
 	bool worked; /* its runtime was ready once */
@@ -185,6 +187,9 @@ static int worker_restore(struct worker *worker, struct thaw_worker_job *job,
 
 	int rc = thaw_target_open_files(target, err);
 	if (rc == 0)
+		rc = thaw_snapshot_check_network(&target->files,
+						 thaw_attachment_network(&worker->attachment), err);
+	if (rc == 0)
 		rc = thaw_tmp_drive_copy(&worker->service->host.state, target->files.tmp,
 					 &worker->tmp, err);
 	if (rc < 0)
@@ -193,6 +198,8 @@ static int worker_restore(struct worker *worker, struct thaw_worker_job *job,
 	machine.code = target->files.code;
 	machine.layers = target->files.layers;
 	machine.tmp = worker->tmp;
+	machine.tmp_limit = thaw_network_tmp_limit(worker->service);
+	machine.network = thaw_attachment_network(&worker->attachment);
 	machine.cpu_template = target->files.manifest.cpu_template;
 	return thaw_environment_restore(&worker->environment, &machine, &target->files.files,
 					&options, job ? &job->invocation : NULL, err);
@@ -210,6 +217,8 @@ static int worker_boot(struct worker *worker, struct thaw_error *err)
 	if (rc == 0)
 		rc = thaw_cold_open(&cold, host, &target->function, &code, NULL, err);
 	cold.machine.provisioned = worker->provisioned;
+	cold.machine.tmp_limit = thaw_network_tmp_limit(worker->service);
+	cold.machine.network = thaw_attachment_network(&worker->attachment);
 	if (rc == 0)
 		rc = thaw_environment_boot(&worker->environment, &cold.machine, err);
 	worker->tmp = thaw_fd_take(&cold.machine.tmp);
@@ -220,6 +229,7 @@ static int worker_boot(struct worker *worker, struct thaw_error *err)
 static void worker_free(struct worker *worker)
 {
 	thaw_environment_close(&worker->environment);
+	thaw_attachment_drop(worker->service, &worker->attachment);
 	thaw_cleanup_close(&worker->tmp);
 	thaw_log_stream_close(worker->log);
 	thaw_target_release(worker->target);
@@ -227,7 +237,7 @@ static void worker_free(struct worker *worker)
 }
 
 /* Before each start: a second follows a failed first. */
-static void worker_begin(struct worker *worker)
+static int worker_begin(struct worker *worker, struct thaw_error *err)
 {
 	thaw_environment_init(&worker->environment, &worker->service->host,
 			      &worker->target->function);
@@ -235,6 +245,8 @@ static void worker_begin(struct worker *worker)
 	worker->environment.stop = &worker->service->stop;
 	worker->environment.log = worker_log;
 	worker->environment.log_context = worker;
+	return thaw_attachment_make(worker->service, worker->target->network, &worker->attachment,
+				    err);
 }
 
 static int worker_start_any(struct worker *worker, struct thaw_worker_job *job,
@@ -242,8 +254,9 @@ static int worker_start_any(struct worker *worker, struct thaw_worker_job *job,
 {
 	struct thaw_target *target = worker->target;
 
-	worker_begin(worker);
-	int rc = thaw_descriptors_check(worker->service, err);
+	int rc = worker_begin(worker, err);
+	if (rc == 0)
+		rc = thaw_descriptors_check(worker->service, err);
 	if (rc < 0)
 		return rc;
 	if (*target->snapshot && !atomic_load(&target->damaged)) {
@@ -261,11 +274,12 @@ static int worker_start_any(struct worker *worker, struct thaw_worker_job *job,
 		thaw_snapshots_again(worker->service->snapshots, target->function_id,
 				     target->version);
 		thaw_environment_close(&worker->environment);
+		thaw_attachment_drop(worker->service, &worker->attachment);
 		thaw_cleanup_close(&worker->tmp);
 		worker->tmp = -1;
-		worker_begin(worker);
+		rc = worker_begin(worker, err);
 	}
-	return worker_boot(worker, err);
+	return rc < 0 ? rc : worker_boot(worker, err);
 }
 
 /* Where the time of a start went: for those who look into it. */
@@ -298,6 +312,7 @@ static void *worker_start(void *context, void *data, struct thaw_pool_job *pool_
 	worker->service = context;
 	worker->target = thaw_target_hold(data);
 	worker->tmp = -1;
+	worker->attachment = (struct thaw_attachment)THAW_ATTACHMENT_NONE;
 	worker->provisioned = !job;
 	worker->job = job;
 	if (job)

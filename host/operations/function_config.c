@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "host/operations/operation.h"
+#include "host/operations/vpc.h"
 #include "lib/error.h"
 #include "lib/log.h"
 
@@ -196,8 +197,6 @@ static void refuse_unsupported(struct thaw_request *request)
 		"TenancyConfig",
 	};
 	static const char *const packages[] = {"Zip", "Image", NULL};
-	static const char *const machines[] = {"SubnetIds", "SecurityGroupIds"};
-	struct thaw_object vpc;
 	const json_t *list;
 	unsigned int index;
 
@@ -213,14 +212,6 @@ static void refuse_unsupported(struct thaw_request *request)
 	if (thaw_object_enum(&request->body, "PackageType", THAW_OPTIONAL, packages, &index) == 1 &&
 	    index)
 		refuse(request, "%s", "PackageType Image is not supported by this host.");
-	if (thaw_object_object(&request->body, "VpcConfig", THAW_OPTIONAL, &vpc) == 1) {
-		for (size_t i = 0; i < 2; i++) {
-			if (thaw_object_strings(&vpc, machines[i], THAW_OPTIONAL, 0, 16, &list) ==
-				    1 &&
-			    json_array_size(list))
-				refuse(request, "%s", "VpcConfig is not supported by this host.");
-		}
-	}
 	if (thaw_object_strings(&request->body, "Architectures", THAW_OPTIONAL, 1, 1, &list) == 1 &&
 	    strcmp(json_string_value(json_array_get(list, 0)), "x86_64") != 0)
 		refuse(request, "%s", "This host runs functions for x86_64 only.");
@@ -269,6 +260,7 @@ void thaw_config_merge(struct thaw_request *request, json_t *config, bool create
 	merge_layers(request, config);
 	merge_dead_letter(request, config);
 	merge_logging(request, config);
+	thaw_vpc_merge(request, config);
 	refuse_unsupported(request);
 }
 
@@ -333,6 +325,7 @@ void thaw_config_render(const json_t *config, json_t *out)
 		if (value)
 			json_object_set_new(out, members[i], json_deep_copy(value));
 	}
+	thaw_vpc_render(config, out);
 	bool snap_start = thaw_config_snap_start(config);
 	json_object_set_new(out, "SnapStart",
 			    json_pack("{s:s, s:s}", "ApplyOn",

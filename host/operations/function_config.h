@@ -5,7 +5,7 @@
  * environment needs.
  *
  * What this host does not have is refused, not passed over: containers' images, other processors,
- * file systems, VPCs, customers' keys, signed code.
+ * file systems, customers' keys, signed code.
  */
 #ifndef THAW_HOST_OPERATIONS_FUNCTION_CONFIG_H
 #define THAW_HOST_OPERATIONS_FUNCTION_CONFIG_H

@@ -120,10 +120,14 @@ void thaw_metrics_remove_function(struct thaw_metrics *metrics, const char *acco
 
 /* What is asked for at each scrape. Labels in this order. */
 enum thaw_gauge {
-	THAW_GAUGE_ENVIRONMENTS,         /* state */
-	THAW_GAUGE_MEMORY,               /* bytes that environments have of the host */
-	THAW_GAUGE_MEMORY_LIMIT,         /* bytes they may have */
-	THAW_GAUGE_WAITING,              /* invocations in line for memory */
+	THAW_GAUGE_ENVIRONMENTS, /* state */
+	THAW_GAUGE_MEMORY,       /* bytes that environments have of the host */
+	THAW_GAUGE_MEMORY_LIMIT, /* bytes they may have */
+	THAW_GAUGE_WAITING,      /* invocations in line for memory */
+	THAW_GAUGE_SLOTS,        /* state: network slots */
+	THAW_GAUGE_SLOTS_MADE,   /* a counter, as the next */
+	THAW_GAUGE_SLOTS_MISSED, /* starts that found none in waiting */
+	THAW_GAUGE_SLOTS_FAILED,
 	THAW_GAUGE_QUEUE_LENGTH,         /* asynchronous events waiting or being worked on */
 	THAW_GAUGE_QUEUE_AGE,            /* seconds, of the oldest of them */
 	THAW_GAUGE_HTTP_CONNECTIONS,     /* open */

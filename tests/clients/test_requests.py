@@ -119,6 +119,12 @@ class Bodies(Case):
         self.bad("SerializationException", Environment={"Variables": {"A1": 1}})
         self.assertEqual(self.create(document(Code={"ZipFile": "not base64!"})).status, 400)
 
+    def test_network(self):
+        """A daemon without networks knows no subnet."""
+        self.good(VpcConfig={"SubnetIds": [], "SecurityGroupIds": []})
+        for vpc in ({"SubnetIds": ["subnet-egress"]}, {"SecurityGroupIds": ["sg-1"]}, {"Ipv6AllowedForDualStack": True}):
+            self.bad("InvalidParameterValueException", VpcConfig=vpc)
+
     def test_missing(self):
         for name in ("FunctionName", "Role", "Code"):
             self.bad(**{name: None})

@@ -26,9 +26,13 @@ static void block_ranges(void)
 		for (unsigned int i = 2; i < 7; i++) {
 			uint8_t status = block_request(d, READ, 0, BIG, sizes[i]);
 			if (status !=
-			    (sizes[i] % SECTOR || (n && sizes[i] > (4u << 20)) ? S_IOERR : S_OK))
+			    (sizes[i] % SECTOR || sizes[i] > REQUEST_SIZE ? S_IOERR : S_OK))
 				fault("a read of odd size");
 		}
+		/* Nor the whole of it at once. */
+		if (block_request(d, READ, 0, BIG, REQUEST_SIZE) != (n ? S_IOERR : S_OK) ||
+		    block_request(d, READ, 0, BIG, REQUEST_SIZE + SECTOR) != S_IOERR)
+			fault("a read of the largest size");
 		for (uint32_t type = 2; type < 64; type++) {
 			if (type == FLUSH || type == GET_ID || type == DISCARD ||
 			    type == WRITE_ZEROES)
@@ -141,18 +145,24 @@ static void flush_storm(void)
 	storm(device_of(ID_BLOCK, 1), FLUSH, 20);
 }
 
-/* The whole drive, as often at once as the queue takes, into the same memory. */
+/* As much as a request moves, in as many requests as the queue takes, into the same memory. */
 static void gigabytes(struct device *d)
 {
-	const uint32_t parts = DISK_SIZE / BIG_SIZE;
-
 	bring_up(d);
-	describe(d, 0, 0, 0x30000, 16, NEXT, 1);
 	fill((void *)0x30000, 0, 64);
-	for (uint16_t i = 1; i <= parts; i++)
-		describe(d, 0, i, BIG, BIG_SIZE, NEXT | WRITE, (uint16_t)(i + 1));
-	describe(d, 0, (uint16_t)(parts + 1), 0x30040, 1, WRITE, 0);
-	for (unsigned int i = 0; i < d->size[0]; i++)
+	describe(d, 0, 0, 0x30000, 16, NEXT, 1);
+	for (uint16_t i = 1; i <= PIECES; i++)
+		describe(d, 0, i, BIG + PIECE_SIZE * i, PIECE_SIZE, NEXT | WRITE,
+			 (uint16_t)(i + 1));
+	describe(d, 0, PIECES + 1, 0x30040, 1, WRITE, 0);
+}
+
+/* And again, whenever one is done. */
+static void more_gigabytes(struct device *d)
+{
+	volatile struct ring *r = d->ring[0];
+
+	while ((uint16_t)(r->avail_index - r->used_index) < d->size[0])
 		offer(d, 0, 0);
 	kick(d, 0);
 }
@@ -167,13 +177,14 @@ static void block_gigabytes(void)
 	gigabytes(d);
 	began = now_ms();
 	while (now_ms() < began + 1500)
-		;
+		more_gigabytes(d);
 	for (unsigned int n = 0; n < 3; n++) {
 		began = now_ms();
 		reset(d);
 		if (now_ms() > began + 5000)
 			fault("a reset waited for requests that nobody wants");
 		gigabytes(d);
+		more_gigabytes(d);
 	}
 	reset(d);
 }
@@ -181,10 +192,14 @@ static void block_gigabytes(void)
 /* And it is left so: the machine ends in the middle of it. */
 static void block_busy_end(void)
 {
-	gigabytes(device_of(ID_BLOCK, 0));
+	struct device *d = device_of(ID_BLOCK, 0);
+
+	gigabytes(d);
+	more_gigabytes(d);
 	out8(MARK_PORT, MARK_DONE);
 	print("resting\n");
-	rest();
+	for (;;)
+		more_gigabytes(d);
 }
 
 /* --- rng --- */

@@ -150,7 +150,7 @@ static bool chosen(const char *name)
 }
 
 static const struct scenario *const tables[] = {transport_scenarios, ring_scenarios,
-						device_scenarios, machine_scenarios};
+						device_scenarios, net_scenarios, machine_scenarios};
 
 void guest_main(void)
 {

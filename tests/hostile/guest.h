@@ -9,6 +9,7 @@
  *	transport.c  registers: orders, values, offsets and widths
  *	rings.c      queues, for every device
  *	devices.c    requests of block, rng and vsock
+ *	net.c        frames and buffers of net
  *	machine.c    everything that is no virtio device
  *
  * It runs in 64-bit mode at ring 0, without an interrupt table: a fault is the end. On a software
@@ -30,6 +31,10 @@
 #define WINDOW      0x1000ull
 #define DISK_SIZE   (1ull << 30) /* the read-only one */
 #define SECTOR      512u
+/* What a request of a drive moves at most. */
+#define PIECES       62u
+#define PIECE_SIZE   (128u << 10)
+#define REQUEST_SIZE (PIECES * PIECE_SIZE)
 
 /* Marks: the scenario is over; devices work again; or they do not. */
 #define MARK_PORT   0x510
@@ -148,7 +153,7 @@ void fill(volatile void *at, uint8_t value, unsigned int size);
 #define QUEUES_MAX  3u
 #define RING_MAX    256u
 
-enum { ID_BLOCK = 2, ID_RNG = 4, ID_VSOCK = 19, ID_PMEM = 27 };
+enum { ID_NET = 1, ID_BLOCK = 2, ID_RNG = 4, ID_VSOCK = 19, ID_PMEM = 27 };
 enum {
 	ACKNOWLEDGE = 1,
 	DRIVER = 2,
@@ -224,6 +229,6 @@ struct scenario {
 };
 
 extern const struct scenario transport_scenarios[], ring_scenarios[], device_scenarios[],
-	machine_scenarios[];
+	net_scenarios[], machine_scenarios[];
 
 #endif

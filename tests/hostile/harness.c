@@ -6,11 +6,12 @@
  *
  * Lines of "key value" on standard output; the guest's console, line by line, as "console". What a
  * line means, and which values will do, is test_hostile.py's affair. Exit status: 0 when thaw-vmm
- *could be started, whatever came then.
+ * could be started, whatever came then.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,11 +44,16 @@
 
 enum { MARK_DONE = 0x20, MARK_WELL, MARK_UNWELL };
 
+static uint8_t mac[] = {2, 0, 0, 0, 0, 2};
+
 struct run {
 	struct thaw_vmm vmm;
 	int read_only, writable, mapped;
 	int console, listener, forward;
-	int client; /* a connection of the host's to a port that nobody serves */
+	int client;    /* a connection of the host's to a port that nobody serves */
+	int wire, tap; /* the network device's: our end, and its */
+	bool flooding; /* until the thread is to end */
+	uint64_t frames, spoofed;
 	int kept[KEPT];
 	unsigned int kept_count;
 	char text[CONSOLE_MAX];
@@ -214,13 +220,30 @@ static int create(struct run *r, int kvm, int console, int listener, int forward
 				     THAW__VMM__DRIVE__INIT};
 	Thaw__Vmm__Drive *drives[] = {&drive[0], &drive[1], &drive[2]};
 	/* The read-only drive's descriptor could be written to: it is thaw-vmm that must not. */
-	const int fds[] = {kvm, r->read_only, r->writable, r->mapped, console, listener, forward};
+	const int fds[] = {kvm,     r->read_only, r->writable, r->mapped,
+			   console, listener,     forward,     r->tap};
+	Thaw__Vmm__Network network = THAW__VMM__NETWORK__INIT;
+	Thaw__Vmm__RateLimit limit = THAW__VMM__RATE_LIMIT__INIT;
+	Thaw__Vmm__TokenBucket bytes = THAW__VMM__TOKEN_BUCKET__INIT;
+	Thaw__Vmm__TokenBucket packets = THAW__VMM__TOKEN_BUCKET__INIT;
 
 	drive[0].kind = drive[1].kind = THAW__VMM__DRIVE__KIND__BLOCK;
 	drive[1].writable = true;
 	drive[2].kind = THAW__VMM__DRIVE__KIND__PMEM;
 	for (unsigned int i = 0; i < 3; i++)
 		drive[i].fd = 2 + i;
+	/* Limits that a flood runs into, and nothing else does. */
+	bytes.size = 1 << 20;
+	bytes.per_second = 32 << 20;
+	packets.size = 1000;
+	packets.per_second = 20000;
+	limit.bytes = &bytes;
+	limit.operations = &packets;
+	network.tap_fd = 8;
+	network.mac.data = mac;
+	network.mac.len = sizeof(mac);
+	network.to_guest = network.from_guest = &limit;
+	body.network = &network;
 	body.kvm_fd = 1;
 	body.n_drives = 3;
 	body.drives = drives;
@@ -233,7 +256,7 @@ static int create(struct run *r, int kvm, int console, int listener, int forward
 	body.rng = true;
 	request.body_case = THAW__VMM__REQUEST__BODY_CREATE;
 	request.create = &body;
-	return thaw_vmm_call(&r->vmm, &request, fds, 7, THAW__VMM__REPLY__BODY_CREATE, REQUEST_MS,
+	return thaw_vmm_call(&r->vmm, &request, fds, 8, THAW__VMM__REPLY__BODY_CREATE, REQUEST_MS,
 			     NULL, err);
 }
 
@@ -289,7 +312,7 @@ static int listener_make(struct thaw_error *err)
 
 static int start(struct run *r, const char *vmm, struct thaw_error *err)
 {
-	int console[2], forward[2];
+	int console[2], forward[2], wire[2];
 	int rc = r->read_only = drive_make("read-only", READ_ONLY, err);
 
 	if (rc >= 0)
@@ -309,6 +332,10 @@ static int start(struct run *r, const char *vmm, struct thaw_error *err)
 		return thaw_error_errno(err, errno, "making a socket");
 	cleanup_close int forward_in = forward[1];
 	r->forward = forward[0];
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, wire) < 0)
+		return thaw_error_errno(err, errno, "making a wire");
+	r->wire = wire[0];
+	r->tap = wire[1];
 	cleanup_close int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (kvm < 0)
 		return thaw_error_errno(err, errno, "/dev/kvm");
@@ -332,6 +359,30 @@ static void console_read(struct run *r)
 		if (room)
 			r->text_size += (size_t)n;
 	}
+}
+
+/* As a hostile neighbour of the guest's: frames of all sizes, as many as it takes, all the time.
+ * What the guest sends may come from nobody but itself. */
+static void *flood(void *context)
+{
+	struct run *r = context;
+	uint8_t frame[2048];
+
+	for (unsigned int n = 0; __atomic_load_n(&r->flooding, __ATOMIC_RELAXED); n++) {
+		ssize_t size;
+		memset(frame, 0xff, sizeof(frame));
+		for (unsigned int i = 0; i < 32; i++) {
+			if (write(r->wire, frame, (n * 37 + i * 61) % sizeof(frame)) < 0)
+				break;
+		}
+		while ((size = read(r->wire, frame, sizeof(frame))) > 0) {
+			r->frames++;
+			if (size < 14 || size > 1514 || memcmp(frame + 6, mac, sizeof(mac)) != 0)
+				r->spoofed++;
+		}
+		usleep(1000);
+	}
+	return NULL;
 }
 
 /* Some connections are kept and never read, the others closed at once. */
@@ -470,8 +521,15 @@ static int run(struct run *r, char **arguments, struct thaw_error *err)
 	rc = boot(r, arguments[2], arguments[3], err);
 	note_stop(r);
 	/* It may have stopped before we were told that it runs. */
+	pthread_t flooder;
+	r->flooding = true;
+	if (pthread_create(&flooder, NULL, flood, r) != 0)
+		return thaw_error_set(err, EAGAIN, "making a thread");
 	if (rc == 0 || r->stopped[0])
 		rc = watch(r, (unsigned int)atoi(arguments[4]), &outcome, err);
+	__atomic_store_n(&r->flooding, false, __ATOMIC_RELAXED);
+	pthread_join(flooder, NULL);
+	printf("frames %lu\nspoofed %lu\n", r->frames, r->spoofed);
 	if (rc == 0)
 		rc = finish(r, before, kib, err);
 	console_read(r);

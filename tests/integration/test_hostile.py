@@ -38,6 +38,8 @@ SCENARIOS = {
     "rng-gigabytes": WELL,
     "vsock-garbage": WELL, "vsock-exhaust": WELL, "vsock-half-open": WELL, "vsock-deaf": WELL,
     "vsock-credit": WELL, "vsock-big": WELL, "vsock-reset-storm": WELL,
+    "net-frames": WELL, "net-broken-frames": WELL, "net-buffers": WELL, "net-flood": WELL,
+    "net-deaf": WELL, "net-resets": WELL, "race-source": WELL,
     "halt": RESTING, "spin": RESTING, "storm-for-ever": RESTING,
     "console-flood": WELL, "mark-flood": WELL, "serial-registers": WELL, "pmem-write": WELL,
     "triple-fault": "^the guest shut down by a triple fault$",
@@ -49,7 +51,7 @@ SCENARIOS = {
     "tables-in-hole": "^(the guest shut down by a triple fault$|KVM )",
 }
 # The second processor starts in real mode, which a software KVM does not run.
-TWO_PROCESSORS = {"race-buffers", "race-reset", "storm-for-ever", "both-reset",
+TWO_PROCESSORS = {"race-buffers", "race-reset", "race-source", "storm-for-ever", "both-reset",
                   "reset-beside-spin"}
 # These make a processor, or the I/O thread, busy, and go on doing so.
 BUSY = {"spin", "storm-for-ever", "block-busy-end"}
@@ -106,6 +108,10 @@ class Hostile(support.Case):
         self.assertLessEqual(run.number("descriptors"), 0, run)
         if not OTHER_VMM:
             self.assertLess(run.number("own-kib"), GROWTH_LIMIT, run)
+        # Whatever it sends bears its own address.
+        self.assertEqual(run.number("spoofed"), 0, run)
+        if scenario in ("net-frames", "net-flood", "race-source"):
+            self.assertGreater(run.number("frames"), 0, run)
         self.assertEqual(run.values["read-only"], "unchanged", run)
         self.assertEqual(run.values["mapped"], "unchanged", run)
         self.assertEqual(run.number("writable-size"), 4 << 20, run)

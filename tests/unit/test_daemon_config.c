@@ -77,6 +77,32 @@ static void test_options(void **state)
 	assert_int_equal(rest, 5);
 }
 
+static void test_networks(void **state)
+{
+	(void)state;
+	assert_int_equal(read_config("--egress", "--bridge", "lan br0 10.1.0.5-10.1.0.9/24",
+				     "--bridge=dmz br1 10.2.0.5-10.2.0.9/24", "--nameserver",
+				     "9.9.9.9", "--network-allow", "10.3.0.0/16", "--network-allow",
+				     "10.4.0.0/16", "--network-uplink=eth0",
+				     "--network-uplink=eth1", "--network-slots", "3",
+				     "--network-bytes=0", NULL),
+			 THAW_CONFIG_RUN);
+	assert_int_equal(config.networks.count, 3);
+	assert_string_equal(config.networks.subnet[2].bridge, "br1");
+	assert_int_equal(config.networks.allowed_count, 2);
+	assert_int_equal(config.networks.uplink_count, 2);
+	assert_string_equal(config.networks.uplinks[1], "eth1");
+	assert_int_equal(config.network_slots, 3);
+	assert_int_equal(config.network_bytes, 0);
+	assert_int_equal(read_config(NULL), THAW_CONFIG_RUN);
+	assert_int_equal(config.networks.count, 0);
+	refused(read_config("--egress", "--network-range", "10.0.0.0/8", NULL), "network-range");
+	refused(read_config("--nameserver", "name", NULL), "nameserver");
+	refused(read_config("--bridge", "lan", NULL), "bridge: ");
+	refused(read_config("--network-uplink", "a-name-that-is-long", NULL), "network-uplink");
+	refused(read_config("--network-slots", "0", NULL), "1 to 1000");
+}
+
 static void test_refused(void **state)
 {
 	char long_path[5000];
@@ -143,9 +169,8 @@ static void test_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_options),
-		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_defaults), cmocka_unit_test(test_options),
+		cmocka_unit_test(test_networks), cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_file),
 	};
 

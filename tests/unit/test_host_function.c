@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "host/function.h"
 #include "host/manifest.h"
@@ -136,6 +137,7 @@ static void manifest_make(struct thaw_manifest *manifest)
 	strcpy(manifest->thaw, "0.1.0");
 	manifest->cpu_template = 2;
 	manifest->software_kvm = true;
+	manifest->network = true;
 	memset(manifest->code_digest, 'a', 64);
 	memset(manifest->code_drive_digest, 'd', 64);
 	memset(manifest->layers_digest, 'f', 64);
@@ -166,6 +168,7 @@ static void test_manifest_round_trip(void **state)
 	assert_non_null(text);
 	assert_int_equal(thaw_manifest_parse(text, strlen(text), &read, NULL), 0);
 	assert_string_equal(read.name, "web");
+	assert_true(read.network);
 	assert_string_equal(read.function.version, "7");
 	assert_string_equal(read.function.account, "123456789012");
 	assert_string_equal(read.function.region, "eu-west-1");
@@ -223,6 +226,34 @@ static void test_manifest_layers(void **state)
 	assert_int_equal(manifest_with_layers(b, b, &read, NULL), -EBADMSG);
 }
 
+/* One of before there were network devices does not speak of them. */
+static void test_manifest_without_network(void **state)
+{
+	struct thaw_manifest made, read;
+	char checksum[THAW_DIGEST_TEXT];
+
+	(void)state;
+	manifest_make(&made);
+	char *text = thaw_manifest_format(&made);
+	json_t *root = json_loads(text, 0, NULL);
+	assert_int_equal(json_object_del(root, "network"), 0);
+	assert_int_equal(json_object_del(root, "sha256"), 0);
+	char *dump = json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS);
+	struct thaw_digest *digest = thaw_digest_new();
+	thaw_digest_add(digest, dump, strlen(dump));
+	thaw_digest_finish(digest, checksum);
+	json_object_set_new(root, "sha256", json_string(checksum));
+	free(dump);
+	dump = json_dumps(root, 0);
+	assert_int_equal(thaw_manifest_parse(dump, strlen(dump), &read, NULL), 0);
+	assert_false(read.network);
+	thaw_manifest_clear(&read);
+	thaw_manifest_clear(&made);
+	json_decref(root);
+	free(dump);
+	free(text);
+}
+
 /* Whatever bit of it is flipped, it is refused, or it is the same manifest (in a space). */
 static void test_manifest_bit_flips(void **state)
 {
@@ -275,6 +306,7 @@ int main(void)
 		cmocka_unit_test(test_environment),
 		cmocka_unit_test(test_manifest_round_trip),
 		cmocka_unit_test(test_manifest_layers),
+		cmocka_unit_test(test_manifest_without_network),
 		cmocka_unit_test(test_manifest_bit_flips),
 		cmocka_unit_test(test_manifest_other_format),
 	};

@@ -526,10 +526,11 @@ static void test_limit(void **state)
 	uint32_t size;
 
 	(void)state;
+	/* Slow enough that a stalled machine does not pass for what is tested. */
 	requests.size = 4;
-	requests.per_second = 100;
+	requests.per_second = 10;
 	bytes.size = 512;
-	bytes.per_second = 4096 * 100;
+	bytes.per_second = 4096 * 20;
 	for (unsigned int how = 0; how < 2; how++) {
 		limit.operations = how ? NULL : &requests;
 		limit.bytes = how ? &bytes : NULL;
@@ -538,29 +539,27 @@ static void test_limit(void **state)
 		driver_attach(&driver, &thaw_block_ops, block);
 		driver_start(&driver, how ? 1ull << VIRTIO_RING_F_EVENT_IDX : 0);
 		uint64_t began = thaw_monotonic_ns();
-		for (unsigned int i = 0; i < 8; i++) {
+		for (unsigned int i = 0; i < 6; i++) {
 			assert_int_equal(request(VIRTIO_BLK_T_IN, i, NULL, 4096, true), 0);
 			assert_memory_equal(payload(), data + 512 * i, 4096);
 		}
-		/* Four at once, four at 100 in a second; one at once, seven of 4 KiB. */
-		assert_true(thaw_monotonic_ns() - began >= (how ? 65000000 : 35000000));
-		for (unsigned int i = 0; i < 4; i++) {
+		/* Four at once, two at 10 in a second; one at once, five of 4 KiB. */
+		assert_true(thaw_monotonic_ns() - began >= (how ? 230000000 : 195000000));
+		for (unsigned int i = 0; i < 2; i++) {
 			struct driver_buffer buffers[3] = {
 				{.out = &header, .size = 16}, {.size = 4096}, {.size = 1}};
 			driver_add(&driver, 0, buffers, 1, 2);
 			driver_kick(&driver, 0);
 		}
-		began = thaw_monotonic_ns();
 		thaw_virtio_mmio_drain(driver.mmio);
-		uint64_t read_before = thaw_block_bytes_read(block);
-		assert_true(read_before < 12 * 4096);
 		driver_settle(&driver); /* kicks of before */
 		thaw_virtio_mmio_drain(driver.mmio);
-		assert_true(thaw_monotonic_ns() - began < 20000000);
-		assert_false(driver_turn(&driver, 50));
+		uint64_t read_before = thaw_block_bytes_read(block);
+		assert_true(read_before < 8 * 4096);
+		assert_false(driver_turn(&driver, 120));
 		assert_int_equal(thaw_block_bytes_read(block), read_before);
 		thaw_virtio_mmio_resume(driver.mmio);
-		for (unsigned int i = 0; i < 4; i++) {
+		for (unsigned int i = 0; i < 2; i++) {
 			while (!driver_used(&driver, 0, &head, &size))
 				assert_true(driver_turn(&driver, 1000));
 			assert_int_equal(size, 4097);

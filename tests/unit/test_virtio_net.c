@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -477,6 +479,27 @@ static void test_flood_to_guest(void **state)
 	assert_int_equal(driver_status(&driver), 0xf);
 }
 
+/* Frames that are thrown away take no buffer: they have their bound all the same. */
+static void test_flood_of_bad_frames(void **state)
+{
+	unsigned int sent = 0;
+
+	(void)state;
+	driver_start(&driver, 0);
+	offer(ROOM);
+	while (write(wire, frame_of(13, 0), 13) == 13)
+		sent++;
+	assert_true(sent > 150);
+	driver_kick(&driver, RX);
+	assert_in_range(numbers().dropped, 1, 64);
+	while (numbers().dropped < sent) {
+		uint64_t before = numbers().dropped;
+		assert_true(driver_turn(&driver, 1000));
+		assert_in_range(numbers().dropped - before, 1, 64);
+	}
+	assert_int_equal(driver_status(&driver), 0xf);
+}
+
 /* A driver that never waits for an answer, and a host that does not read. */
 static void test_flood_from_guest(void **state)
 {
@@ -549,8 +572,8 @@ static void test_limits(void **state)
 		driver_kick(&driver, RX);
 		for (unsigned int i = 0; i < 12; i++)
 			transmit(frame_of(100, i), 100);
-		assert_int_equal(numbers().rx_packets, 4);
-		assert_int_equal(numbers().tx_packets, 4);
+		assert_in_range(numbers().rx_packets, 4, 11);
+		assert_in_range(numbers().tx_packets, 4, 11);
 		unsigned int turns = 0;
 		while (numbers().rx_packets < 12 || numbers().tx_packets < 12) {
 			assert_true(driver_turn(&driver, 1000));
@@ -579,7 +602,7 @@ static void test_limits_and_pauses(void **state)
 {
 	Thaw__Vmm__RateLimit limit = THAW__VMM__RATE_LIMIT__INIT;
 	Thaw__Vmm__Network config = config_of();
-	Thaw__Vmm__TokenBucket packets = bucket_of(1, 20);
+	Thaw__Vmm__TokenBucket packets = bucket_of(1, 5);
 
 	(void)state;
 	config.to_guest = config.from_guest = &limit;
@@ -592,12 +615,12 @@ static void test_limits_and_pauses(void **state)
 		transmit(frame_of(60, i), 60);
 	}
 	driver_kick(&driver, RX);
-	uint64_t began = thaw_monotonic_ns();
 	thaw_virtio_mmio_drain(driver.mmio);
-	assert_true(thaw_monotonic_ns() - began < 20000000);
 	driver_settle(&driver); /* kicks of before */
 	thaw_virtio_mmio_drain(driver.mmio);
-	assert_false(driver_turn(&driver, 100));
+	assert_int_equal(numbers().rx_packets, 1);
+	assert_int_equal(numbers().tx_packets, 1);
+	assert_false(driver_turn(&driver, 220));
 	assert_int_equal(numbers().rx_packets, 1);
 	assert_int_equal(numbers().tx_packets, 1);
 	thaw_virtio_mmio_resume(driver.mmio);
@@ -640,6 +663,61 @@ static void test_reset_under_load(void **state)
 		while (recv(tap, (uint8_t[1]){0}, 1, MSG_DONTWAIT) > 0)
 			;
 	}
+}
+
+static void *run_loop(void *unused)
+{
+	(void)unused;
+	thaw_loop_run(&driver.loop, NULL);
+	return NULL;
+}
+
+static void stop(void *opaque, uint32_t events)
+{
+	(void)opaque;
+	(void)events;
+	driver.loop.stop = true;
+}
+
+/* A vCPU that resets the device again and again, and makes it wait for tokens, while the loop hears
+ * of its tap and its timers. */
+static void test_resets_from_another_thread(void **state)
+{
+	Thaw__Vmm__RateLimit limit = THAW__VMM__RATE_LIMIT__INIT;
+	Thaw__Vmm__Network config = config_of();
+	Thaw__Vmm__TokenBucket packets = bucket_of(2, 2000);
+	struct thaw_source stopper = {
+		.fd = eventfd(0, EFD_CLOEXEC), .events = EPOLLIN, .handle = stop};
+	pthread_t thread;
+
+	(void)state;
+	config.to_guest = config.from_guest = &limit;
+	limit.operations = &packets;
+	again_with(&config);
+	assert_int_equal(thaw_loop_add(&driver.loop, &stopper, &err), 0);
+	assert_int_equal(pthread_create(&thread, NULL, run_loop, NULL), 0);
+	for (unsigned int round = 0; round < 300; round++) {
+		pthread_mutex_lock(&driver.loop.lock);
+		driver_start(&driver, 0);
+		for (unsigned int i = 0; i < 3; i++) {
+			offer(ROOM);
+			transmit(frame_of(60, i), 60);
+		}
+		driver_kick(&driver, RX);
+		pthread_mutex_unlock(&driver.loop.lock);
+		for (unsigned int i = 0; i < 3; i++)
+			(void)!write(wire, frame_of(60, i), 60);
+		if (round % 3 == 0)
+			usleep(1500);
+		while (recv(wire, (uint8_t[1]){0}, 1, MSG_DONTWAIT) > 0)
+			;
+	}
+	assert_int_equal(eventfd_write(stopper.fd, 1), 0);
+	pthread_join(thread, NULL);
+	thaw_loop_remove(&driver.loop, &stopper);
+	close(stopper.fd);
+	assert_true(numbers().rx_packets && numbers().tx_packets);
+	assert_int_equal(driver_status(&driver), 0xf);
 }
 
 /* Only a resume lets a paused machine's device at the tap again. */
@@ -817,10 +895,12 @@ int main(void)
 		TEST(test_broken_buffers),
 		TEST(test_no_buffers),
 		TEST(test_flood_to_guest),
+		TEST(test_flood_of_bad_frames),
 		TEST(test_flood_from_guest),
 		TEST(test_limits),
 		TEST(test_limits_and_pauses),
 		TEST(test_reset_under_load),
+		TEST(test_resets_from_another_thread),
 		TEST(test_pause),
 		TEST(test_snapshot),
 		TEST(test_bad_states),

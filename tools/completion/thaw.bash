@@ -29,12 +29,12 @@ _thaw() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
 	local common="--state --verbose --json --help"
 	local function="--runtime --code --layer --handler --event --name --memory --timeout --ephemeral
-		--env --vcpus --kernel --cpu-template --console"
+		--env --vcpus --kernel --cpu-template --network --console"
 	local command="" verb="" i words=""
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case "${COMP_WORDS[i]}" in
-		--state | --out | --event | --code | --layer | --mode | --runtime | --data | --account | --since | \
+		--state | --out | --event | --code | --layer | --mode | --network | --runtime | --data | --account | --since | \
 			--until | --filter | --request-id | --stream) i=$((i + 1)) ;;
 		-*) ;;
 		*)
@@ -59,6 +59,7 @@ _thaw() {
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
+	--network) words=$(cd /sys/class/net && ls -- 2>/dev/null) ;;
 	--mode | --modes) words="map uring uffd eager" ;;
 	--runtime) words="python3.11 nodejs18.x provided provided.al2 provided.al2023" ;;
 	--cpu-template) words="auto host software-kvm" ;;
@@ -77,7 +78,7 @@ _thaw() {
 			esac
 			;;
 		invoke)
-			words="$(_thaw_snapshots) --event --count --parallel --keep --mode --record $common"
+			words="$(_thaw_snapshots) --event --count --parallel --keep --mode --network --record $common"
 			;;
 		bench)
 			words="$(_thaw_snapshots) --n --cold-n --warm-n --evicted-n --modes --event --out

@@ -285,9 +285,9 @@ static void net_tx_timer(void *opaque)
 	net_kick(opaque, NET_QUEUE_TX);
 }
 
-/* Nothing is ever under way; but a paused machine's device leaves the tap alone, until the kicks
- * that come with the resume. What the limits hold back stays in its queue: nobody waits for tokens.
- */
+/* Nothing is ever under way, and what the limits hold back stays in its queue: nobody waits. A
+ * paused machine's device leaves the tap alone until the kicks that come with the resume; one that
+ * was on its way before is still served, as far as the guest's buffers go. */
 static void net_rest(void *device)
 {
 	struct thaw_net *net = device;
