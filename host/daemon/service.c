@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "host/api/keyring.h"
+#include "host/keyring.h"
 #include "host/cgroup.h"
 #include "host/daemon/control.h"
 #include "host/daemon/front.h"
