@@ -13,6 +13,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "host/keyring.h"
 #include "lib/error.h"
 #include "lib/fd.h"
 
@@ -123,6 +124,24 @@ static void state_sweep(const struct thaw_state *state)
 	closedir(stream);
 }
 
+/* Who can write here can put what is not ours into the place of what is. */
+static int state_check_owner(const struct thaw_state *state, struct thaw_error *err)
+{
+	struct stat st;
+
+	if (fstat(state->root, &st) < 0)
+		return thaw_error_errno(err, errno, "the state directory \"%s\"", state->path);
+	if (st.st_uid != geteuid() && st.st_uid != 0)
+		return thaw_error_set(err, EPERM, "the state directory \"%s\" belongs to user %u",
+				      state->path, st.st_uid);
+	if (st.st_mode & 022)
+		return thaw_error_set(err, EPERM,
+				      "others may write to the state directory \"%s\" (mode "
+				      "%04o): chmod go-w it, or choose another",
+				      state->path, st.st_mode & 07777);
+	return 0;
+}
+
 int thaw_state_open(struct thaw_state *state, const char *path, struct thaw_error *err)
 {
 	*state = (struct thaw_state)THAW_STATE_NONE;
@@ -136,7 +155,8 @@ int thaw_state_open(struct thaw_state *state, const char *path, struct thaw_erro
 	state->root = open(state->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (state->root < 0)
 		return thaw_error_errno(err, errno, "the state directory \"%s\"", path);
-	if ((rc = state_subdir(state, "snapshots", &state->snapshots, err)) < 0 ||
+	if ((rc = state_check_owner(state, err)) < 0 ||
+	    (rc = state_subdir(state, "snapshots", &state->snapshots, err)) < 0 ||
 	    (rc = state_subdir(state, "code", &state->code, err)) < 0 ||
 	    (rc = state_subdir(state, "templates", &state->templates, err)) < 0 ||
 	    (rc = state_subdir(state, "digests", &state->digests, err)) < 0 ||
@@ -148,8 +168,14 @@ int thaw_state_open(struct thaw_state *state, const char *path, struct thaw_erro
 	return 0;
 }
 
+int thaw_state_open_key(struct thaw_state *state, bool make, struct thaw_error *err)
+{
+	return state->key ? 0 : thaw_keyring_open(&state->key, state->root, make, err);
+}
+
 void thaw_state_close(struct thaw_state *state)
 {
+	thaw_keyring_close(state->key);
 	thaw_cleanup_close(&state->root);
 	thaw_cleanup_close(&state->snapshots);
 	thaw_cleanup_close(&state->code);
