@@ -17,6 +17,7 @@
 
 #include "host/host.h"
 #include "host/kvm_kind.h"
+#include "host/parts.h"
 #include "host/subprocess.h"
 #include "host/timeouts.h"
 #include "host/vmm_client.h"
@@ -145,6 +146,9 @@ static void examine_parts(struct thaw_doctor *doctor, const struct thaw_host *ho
 		found(doctor, "vmm", THAW_HEALTH_OK, "%s", host->paths.vmm);
 	if (kernel < 0)
 		found(doctor, "guest kernel", THAW_HEALTH_FAIL, "%s", err.message);
+	else if (host->state.root >= 0 &&
+		 thaw_parts_check(host, THAW_PART_KERNEL, kernel, &err) == -EKEYREJECTED)
+		found(doctor, "guest kernel", THAW_HEALTH_FAIL, "%.250s", err.message);
 	else
 		found(doctor, "guest kernel", THAW_HEALTH_OK, "%s/guest/vmlinux", host->paths.lib);
 	/* The error lists what is there: a name that cannot be a runtime asks for the list. */
