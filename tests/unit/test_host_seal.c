@@ -298,7 +298,11 @@ static void test_a_state_directory_for_all(void **state)
 	assert_non_null(strstr(err.message, "chmod go-w"));
 	assert_int_equal(chmod(path, 0755), 0);
 	assert_int_equal(thaw_state_open(&opened, path, &err), 0);
+	/* What lies below it is no more open. */
+	assert_int_equal(fchmod(opened.templates, 0702), 0);
 	thaw_state_close(&opened);
+	assert_int_equal(thaw_state_open(&opened, path, &err), -EPERM);
+	assert_non_null(strstr(err.message, "open/templates"));
 }
 
 /* A key that is lost where a daemon's database lies is not made again in silence. */
