@@ -13,6 +13,7 @@
 
 #include "host/archive.h"
 #include "host/code_tree.h"
+#include "host/seal.h"
 #include "host/state.h"
 #include "host/subprocess.h"
 #include "lib/error.h"
@@ -52,7 +53,8 @@ static int code_find(const struct thaw_state *state, const char *digest)
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
 	/* As code_pad leaves them. */
-	if (!S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size % CODE_ALIGN != 0)
+	if (!S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size % CODE_ALIGN != 0 ||
+	    thaw_seal_check_owner(fd, name, NULL) < 0)
 		return -EBADMSG;
 	return thaw_fd_take(&fd);
 }

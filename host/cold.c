@@ -8,6 +8,7 @@
 #include "host/archive.h"
 #include "host/code.h"
 #include "host/host.h"
+#include "host/parts.h"
 #include "host/tmp_drive.h"
 #include "lib/error.h"
 #include "lib/fd.h"
@@ -59,6 +60,14 @@ static int cold_open(struct thaw_cold *cold, const struct thaw_host *host,
 		rc = machine->initramfs = thaw_paths_open_initramfs(&host->paths, err);
 	if (rc >= 0)
 		rc = machine->root = thaw_paths_open_image(&host->paths, function->runtime, err);
+	if (rc < 0)
+		return rc;
+	/* A kernel that was named by hand is its user's business. */
+	rc = kernel ? 0 : thaw_parts_check(host, THAW_PART_KERNEL, machine->kernel, err);
+	if (rc == 0)
+		rc = thaw_parts_check(host, THAW_PART_INITRAMFS, machine->initramfs, err);
+	if (rc == 0)
+		rc = thaw_parts_check_image(host, function->runtime, machine->root, err);
 	if (rc < 0)
 		return rc;
 	if (code->path) {

@@ -34,7 +34,8 @@ struct thaw_cold {
 		.machine = THAW_MACHINE_NONE                                                       \
 	}
 
-/* `kernel` NULL: Thaw's own. Code and layers together may be as large as host/code.h has it. */
+/* `kernel` NULL: Thaw's own. -EKEYREJECTED: a part is not this host's (parts.h). Code and layers
+ * together may be as large as host/code.h has it. */
 int thaw_cold_open(struct thaw_cold *cold, const struct thaw_host *host,
 		   const struct thaw_function *function, const struct thaw_cold_code *code,
 		   const char *kernel, struct thaw_error *err);

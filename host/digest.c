@@ -4,13 +4,16 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
+#include "host/keyring.h"
 #include "host/state.h"
 #include "lib/error.h"
 #include "lib/fd.h"
@@ -177,11 +180,23 @@ int thaw_digest_sparse(int fd, char text[THAW_DIGEST_TEXT], struct thaw_error *e
 	return digest_compute(fd, true, text, err);
 }
 
-/* A file has one note, whatever becomes of it: a link more or less to a drive changes its ctime,
- * and there may be very many. Its name is where the file is, its text which state of it was read.
+/* --- notes --- */
+
+/*
+ * A file has one note, whatever becomes of it: a link more or less to a drive changes its ctime,
+ * and there may be very many. Its name is where the file is, its text which state of it was read,
+ * the checksum, and an HMAC of all that: only who has the host's key can write one.
+ *
+ * Nobody but root can give a file back the ctime that it had, so who changes a file makes its note
+ * worthless. Time has steps, though (of a timer's tick): what is written within the step of the
+ * last change does not show. So a note is only made of a file whose last step is over.
  */
-#define NOTE_NAME  64
-#define NOTE_STATE 128
+#define NOTE_NAME    64
+#define NOTE_STATE   128
+#define NOTE_TEXT    (NOTE_STATE + 2 * THAW_DIGEST_TEXT)
+#define NOTE_PURPOSE "thaw digest note 1"
+#define SETTLE_NS    2000000
+#define SETTLE_TRIES 50
 
 static void digest_note(const struct stat *st, bool sparse, char name[NOTE_NAME],
 			char text[NOTE_STATE])
@@ -193,35 +208,97 @@ static void digest_note(const struct stat *st, bool sparse, char name[NOTE_NAME]
 		 (unsigned long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
 }
 
-static int digest_cached(const struct thaw_state *state, int fd, bool sparse,
-			 char text[THAW_DIGEST_TEXT], struct thaw_error *err)
+/* Behind "SIZE-MTIME-CTIME SHA256" the HMAC of it and of the note's name. */
+static bool note_mac(const struct thaw_keyring *key, const char *name, const char *text,
+		     size_t size, char hex[THAW_DIGEST_TEXT])
 {
-	struct stat st;
-	char name[NOTE_NAME], wanted[NOTE_STATE], note[NOTE_STATE + THAW_DIGEST_TEXT];
+	char all[NOTE_NAME + NOTE_TEXT];
+	uint8_t mac[THAW_MAC_SIZE];
 
-	if (fstat(fd, &st) < 0)
-		return thaw_error_errno(err, errno, "looking at a file");
-	digest_note(&st, sparse, name, wanted);
-	size_t used = strlen(wanted);
+	int used = snprintf(all, sizeof(all), "%s %.*s", name, (int)size, text);
+	if (thaw_keyring_mac(key, NOTE_PURPOSE, all, (size_t)used, mac, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < THAW_MAC_SIZE; i++)
+		snprintf(hex + 2 * i, 3, "%02x", mac[i]);
+	return true;
+}
+
+static bool note_read(const struct thaw_state *state, const char *name, const char *wanted,
+		      char text[THAW_DIGEST_TEXT])
+{
+	char note[NOTE_TEXT], hex[THAW_DIGEST_TEXT];
+	const size_t used = strlen(wanted), size = used + THAW_DIGEST_TEXT - 1;
 
 	/* A symbolic link holds its text in its inode, and is made and read in one call. */
 	ssize_t n = readlinkat(state->digests, name, note, sizeof(note) - 1);
 	note[n > 0 ? n : 0] = 0;
-	if (strncmp(note, wanted, used) == 0 && thaw_digest_valid(note + used)) {
-		strcpy(text, note + used);
-		return 0;
+	if ((size_t)(n > 0 ? n : 0) != size + THAW_DIGEST_TEXT || note[size] != ' ' ||
+	    strncmp(note, wanted, used) != 0 || !note_mac(state->key, name, note, size, hex) ||
+	    CRYPTO_memcmp(note + size + 1, hex, THAW_DIGEST_TEXT - 1) != 0)
+		return false;
+	memcpy(text, note + used, THAW_DIGEST_TEXT - 1);
+	text[THAW_DIGEST_TEXT - 1] = 0;
+	return thaw_digest_valid(text);
+}
+
+static void note_write(const struct thaw_state *state, const char *name, const char *wanted,
+		       const char *text)
+{
+	char note[NOTE_TEXT], hex[THAW_DIGEST_TEXT];
+	int size = snprintf(note, sizeof(note), "%s%s", wanted, text);
+
+	if (!note_mac(state->key, name, note, (size_t)size, hex))
+		return;
+	snprintf(note + size, sizeof(note) - (size_t)size, " %s", hex);
+	/* Only a cache: it does not matter who wins, nor whether it works. */
+	(void)!unlinkat(state->digests, name, 0);
+	(void)!symlinkat(note, state->digests, name);
+}
+
+static bool time_after(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
+}
+
+bool thaw_digest_settle(int fd)
+{
+	const struct timespec step = {.tv_nsec = SETTLE_NS};
+	struct timespec now;
+	struct stat st;
+
+	for (unsigned int i = 0; i < SETTLE_TRIES; i++) {
+		/* The clock that the kernel dates changes by. */
+		if (fstat(fd, &st) < 0 || clock_gettime(CLOCK_REALTIME_COARSE, &now) < 0)
+			return false;
+		if (time_after(&now, &st.st_ctim))
+			return true;
+		nanosleep(&step, NULL);
 	}
+	return false; /* its times are of the future */
+}
+
+static int digest_cached(const struct thaw_state *state, int fd, bool sparse,
+			 char text[THAW_DIGEST_TEXT], struct thaw_error *err)
+{
+	struct stat st;
+	char name[NOTE_NAME], wanted[NOTE_STATE], after[NOTE_STATE];
+
+	if (!state->key)
+		return digest_compute(fd, sparse, text, err);
+	if (fstat(fd, &st) < 0)
+		return thaw_error_errno(err, errno, "looking at a file");
+	digest_note(&st, sparse, name, wanted);
+	if (note_read(state, name, wanted, text))
+		return 0;
+	bool settled = thaw_digest_settle(fd);
 	int rc = digest_compute(fd, sparse, text, err);
 	if (rc < 0)
 		return rc;
 	/* The file may have changed while it was read: then the note would be false. */
-	struct stat after;
-	if (fstat(fd, &after) == 0 && after.st_mtim.tv_sec == st.st_mtim.tv_sec &&
-	    after.st_mtim.tv_nsec == st.st_mtim.tv_nsec && after.st_size == st.st_size) {
-		/* Only a cache: it does not matter who wins, nor whether it works. */
-		snprintf(note, sizeof(note), "%s%s", wanted, text);
-		(void)!unlinkat(state->digests, name, 0);
-		(void)!symlinkat(note, state->digests, name);
+	if (settled && fstat(fd, &st) == 0) {
+		digest_note(&st, sparse, name, after);
+		if (strcmp(wanted, after) == 0)
+			note_write(state, name, wanted, text);
 	}
 	return 0;
 }

@@ -38,10 +38,15 @@ int thaw_digest_file(int fd, char text[THAW_DIGEST_TEXT], struct thaw_error *err
 int thaw_digest_sparse(int fd, char text[THAW_DIGEST_TEXT], struct thaw_error *err);
 
 /* As these, remembered in the state directory under the file's device, inode, size and times, so
- * that a large image is not read again at every start. */
+ * that a large image is not read again at every start. What is remembered is under an HMAC with the
+ * host's key; without a key nothing is. */
 int thaw_digest_file_cached(const struct thaw_state *state, int fd, char text[THAW_DIGEST_TEXT],
 			    struct thaw_error *err);
 int thaw_digest_sparse_cached(const struct thaw_state *state, int fd, char text[THAW_DIGEST_TEXT],
 			      struct thaw_error *err);
+
+/* Waits until a later change of the file would show in its ctime, which has steps of some
+ * milliseconds. False: it is of the future, and nothing can be told by it. */
+bool thaw_digest_settle(int fd);
 
 #endif

@@ -23,6 +23,7 @@
 #include "host/host.h"
 #include "host/kvm_kind.h"
 #include "host/doctor_internal.h"
+#include "host/parts.h"
 #include "host/subprocess.h"
 #include "host/timeouts.h"
 #include "host/vmm_client.h"
@@ -149,6 +150,9 @@ static void examine_parts(struct thaw_doctor *doctor, const struct thaw_host *ho
 		doctor_found(doctor, "vmm", THAW_HEALTH_OK, "%s", host->paths.vmm);
 	if (kernel < 0)
 		doctor_found(doctor, "guest kernel", THAW_HEALTH_FAIL, "%s", err.message);
+	else if (host->state.root >= 0 &&
+		 thaw_parts_check(host, THAW_PART_KERNEL, kernel, &err) == -EKEYREJECTED)
+		doctor_found(doctor, "guest kernel", THAW_HEALTH_FAIL, "%.250s", err.message);
 	else
 		doctor_found(doctor, "guest kernel", THAW_HEALTH_OK, "%s/guest/vmlinux",
 			     host->paths.lib);
@@ -249,18 +253,20 @@ static void examine_network(struct thaw_doctor *doctor)
 	unsigned int forwarding = thaw_forwarding_count();
 
 	if (error == 0)
-		found(doctor, "nftables", THAW_HEALTH_OK, "available");
+		doctor_found(doctor, "nftables", THAW_HEALTH_OK, "available");
 	else
-		advise(found(doctor, "nftables", THAW_HEALTH_WARN, "%s", strerror(error)),
-		       "modprobe nf_tables, as root with CAP_NET_ADMIN: only functions that use "
-		       "the network will need it");
+		doctor_advise(
+			doctor_found(doctor, "nftables", THAW_HEALTH_WARN, "%s", strerror(error)),
+			"modprobe nf_tables, as root with CAP_NET_ADMIN: only functions that use "
+			"the network will need it");
 	if (forwarding)
-		found(doctor, "forwarding", THAW_HEALTH_OK, "%u interfaces forward IPv4",
-		      forwarding);
+		doctor_found(doctor, "forwarding", THAW_HEALTH_OK, "%u interfaces forward IPv4",
+			     forwarding);
 	else
-		advise(found(doctor, "forwarding", THAW_HEALTH_WARN, "no interface forwards IPv4"),
-		       "for the network \"egress\" name the one that leads out as thawd's "
-		       "network-uplink (docs/operations.md, Networks)");
+		doctor_advise(doctor_found(doctor, "forwarding", THAW_HEALTH_WARN,
+					   "no interface forwards IPv4"),
+			      "for the network \"egress\" name the one that leads out as thawd's "
+			      "network-uplink (docs/operations.md, Networks)");
 }
 
 static void examine_programs(struct thaw_doctor *doctor)

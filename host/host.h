@@ -30,7 +30,8 @@ struct thaw_host {
 		.state = THAW_STATE_NONE, .kvm = -1, .userfaultfd = -1                             \
 	}
 
-/* Paths and the state directory. */
+/* Paths, the state directory and the host's key, which is made when it is missing; but not where a
+ * daemon may have sealed secrets with one that is lost: then there is none (state.key NULL). */
 int thaw_host_open(struct thaw_host *host, const char *state, struct thaw_error *err);
 /* The devices too: wanted by whoever starts a microVM. */
 int thaw_host_open_devices(struct thaw_host *host, struct thaw_error *err);

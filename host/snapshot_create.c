@@ -127,7 +127,21 @@ static int create_save(struct create *c, struct thaw_error *err)
 		return thaw_error_wrap(err, "keeping /tmp");
 	if (!c->plan->no_image && fchmod(c->files.image, 0400) < 0)
 		return thaw_error_errno(err, errno, "the memory image");
-	return c->plan->no_image ? 0 : thaw_snapshot_note_image(c->work.fd, err);
+	return 0;
+}
+
+/* The last of all: what is in the directory now is this host's. */
+static int create_seal(struct create *c, struct thaw_error *err)
+{
+	const struct thaw_state *state = &c->host->state;
+	struct thaw_seal seal;
+
+	int rc = thaw_snapshot_seal(state, c->work.fd, c->plan->name, &seal, err);
+	if (rc == 0)
+		rc = thaw_seal_write(&seal, c->work.fd, THAW_SNAPSHOT_SEAL, state->key, err);
+	if (rc == 0 && !c->plan->no_image)
+		rc = thaw_snapshot_note_image(state, c->work.fd, &seal, err);
+	return rc;
 }
 
 /* The drive in the cache and the one in the snapshot are one file: a link costs nothing, and
@@ -281,6 +295,8 @@ static int create_all(struct create *c, bool *function_failed, struct thaw_error
 	if (rc == 0)
 		rc = create_record(c, err);
 	if (rc == 0)
+		rc = create_seal(c, err);
+	if (rc == 0)
 		rc = thaw_workdir_publish(&c->work, c->host->state.snapshots, c->plan->name,
 					  c->plan->force, err);
 	return rc;
@@ -360,13 +376,8 @@ int thaw_snapshot_record_again(const struct thaw_host *host, struct thaw_snapsho
 	if (rc == 0)
 		rc = thaw_snapshot_record(host, &machine, &snapshot->files,
 					  &snapshot->manifest.function, event, event_size, fd, err);
-	if (rc == 0 &&
-	    (fsync(fd) < 0 || renameat(work.fd, "working_set", snapshot->dir, "working_set") < 0))
-		rc = thaw_error_errno(err, errno, "keeping the working set");
+	if (rc == 0)
+		rc = thaw_snapshot_put_working_set(&host->state, snapshot, &work, &fd, err);
 	thaw_workdir_drop(&work);
-	if (rc == 0) {
-		thaw_cleanup_close(&snapshot->files.working_set);
-		snapshot->files.working_set = thaw_fd_take(&fd);
-	}
 	return rc;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/snapshot_store.h"
+#include "host/snapshot_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -11,21 +11,22 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "host/cgroup.h"
 #include "host/host.h"
 #include "host/kvm_kind.h"
 #include "host/timeouts.h"
+#include "host/vmm_client.h"
 #include "lib/error.h"
 #include "lib/fd.h"
 
 #define MANIFEST_MAX       (256u << 10)
-#define IMAGE_ID_MAX       128
 #define READER_MIB         512u
 #define READER_THREADS_MAX 64
 
-/* A thaw-vmm that reads a snapshot's files, which may be anybody's, and has no machine. What it
- * leaves in the page cache counts, and is not to be driven out: an image is to be mapped next. */
-static int reader_spawn(struct thaw_vmm *vmm, const struct thaw_snapshot *snapshot,
-			const struct thaw_host *host, struct thaw_error *err)
+/* What it leaves in the page cache counts, and is not to be driven out: an image is to be mapped
+ * next. */
+int snapshot_reader_spawn(struct thaw_vmm *vmm, const struct thaw_snapshot *snapshot,
+			  const struct thaw_host *host, struct thaw_error *err)
 {
 	const struct thaw_cgroup_limits limits = {
 		.memory = (uint64_t)(thaw_function_guest_mib(&snapshot->manifest.function) +
@@ -57,12 +58,14 @@ int thaw_snapshot_exists(const struct thaw_state *state, const char *name)
 	return faccessat(state->snapshots, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+/* --- opening --- */
+
 static int snapshot_open_file(const struct thaw_snapshot *snapshot, const char *name, int64_t size,
 			      int *fd, struct thaw_error *err)
 {
 	struct stat st;
 
-	*fd = openat(snapshot->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	*fd = openat(snapshot->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (*fd < 0 && errno == ENOENT)
 		return thaw_error_set(err, EBADMSG, "its file \"%s\" is missing", name);
 	if (*fd < 0 || fstat(*fd, &st) < 0)
@@ -74,7 +77,7 @@ static int snapshot_open_file(const struct thaw_snapshot *snapshot, const char *
 				      "\"%s\" has %lld bytes, not the %lld it was "
 				      "written with",
 				      name, (long long)st.st_size, (long long)size);
-	return 0;
+	return thaw_seal_check_owner(*fd, name, err);
 }
 
 /* What clones have mapped, or copy: of the size that was saved it may still be other bytes. */
@@ -110,10 +113,11 @@ static int snapshot_check_drives(const struct thaw_snapshot *snapshot,
 	return 0;
 }
 
-static int snapshot_read(struct thaw_snapshot *snapshot, const struct thaw_state *state,
-			 struct thaw_error *err)
+/* `sealed`: the manifest's bytes, and with them the drives that it names, are what the seal says.
+ */
+static int snapshot_read_manifest(struct thaw_snapshot *snapshot, bool sealed,
+				  struct thaw_error *err)
 {
-	struct thaw_manifest *manifest = &snapshot->manifest;
 	cleanup_free uint8_t *text = NULL;
 	cleanup_close int fd = -1;
 	size_t size;
@@ -121,11 +125,33 @@ static int snapshot_read(struct thaw_snapshot *snapshot, const struct thaw_state
 	int rc = snapshot_open_file(snapshot, "manifest.json", -1, &fd, err);
 	if (rc == 0 && (rc = thaw_read_file(fd, MANIFEST_MAX, &text, &size, err)) < 0)
 		rc = thaw_error_wrap(err, "manifest.json");
+	if (rc == 0 && sealed)
+		rc = thaw_seal_check_bytes(&snapshot->seal, "manifest.json", text, size, err);
 	if (rc == 0)
-		rc = thaw_manifest_parse((const char *)text, size, manifest, err);
-	if (rc < 0)
-		return rc;
-	if ((rc = snapshot_open_file(snapshot, "state", (int64_t)manifest->state_size,
+		rc = thaw_manifest_parse((const char *)text, size, &snapshot->manifest, err);
+	return rc;
+}
+
+int snapshot_check_files(const struct thaw_snapshot *snapshot, struct thaw_error *err)
+{
+	int rc = thaw_seal_check(&snapshot->seal, "state", snapshot->files.state, err);
+
+	if (rc == 0)
+		rc = thaw_seal_check(&snapshot->seal, "index", snapshot->files.index, err);
+	if (rc == 0 && snapshot->files.working_set >= 0)
+		rc = thaw_seal_check(&snapshot->seal, "working_set", snapshot->files.working_set,
+				     err);
+	return rc;
+}
+
+int snapshot_open_all(struct thaw_snapshot *snapshot, const struct thaw_state *state, bool sealed,
+		      struct thaw_error *err)
+{
+	struct thaw_manifest *manifest = &snapshot->manifest;
+
+	int rc = snapshot_read_manifest(snapshot, sealed, err);
+	if (rc < 0 ||
+	    (rc = snapshot_open_file(snapshot, "state", (int64_t)manifest->state_size,
 				     &snapshot->files.state, err)) < 0 ||
 	    (rc = snapshot_open_file(snapshot, "index", (int64_t)manifest->index_size,
 				     &snapshot->files.index, err)) < 0 ||
@@ -135,17 +161,35 @@ static int snapshot_read(struct thaw_snapshot *snapshot, const struct thaw_state
 				     &snapshot->tmp, err)) < 0 ||
 	    (rc = snapshot_open_file(snapshot, "code.erofs", -1, &snapshot->code, err)) < 0 ||
 	    (*manifest->layers_drive_digest &&
-	     (rc = snapshot_open_file(snapshot, "layers.erofs", -1, &snapshot->layers, err)) < 0) ||
-	    (rc = snapshot_check_drives(snapshot, state, err)) < 0)
+	     (rc = snapshot_open_file(snapshot, "layers.erofs", -1, &snapshot->layers, err)) < 0))
 		return rc;
 	if (faccessat(snapshot->dir, "working_set", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		rc = snapshot_open_file(snapshot, "working_set", -1, &snapshot->files.working_set,
 					err);
-	return rc;
+	if (rc == 0 && sealed)
+		rc = snapshot_check_files(snapshot, err);
+	return rc < 0 ? rc : snapshot_check_drives(snapshot, state, err);
 }
 
-int thaw_snapshot_open(const struct thaw_state *state, const char *name,
-		       struct thaw_snapshot *snapshot, struct thaw_error *err)
+/* One error for all that is not ours, which says what to do. */
+static int snapshot_rejected(const char *name, struct thaw_error *err)
+{
+	char why[256];
+
+	snprintf(why, sizeof(why), "%.255s", err ? err->message : "");
+	return thaw_error_set(err, EKEYREJECTED,
+			      "snapshot \"%s\" is none that this host has made or imported (%s): "
+			      "make it again, or import it with \"thaw trust %s\"",
+			      name, why, name);
+}
+
+void snapshot_subject(const char *name, char subject[THAW_SEAL_SUBJECT])
+{
+	snprintf(subject, THAW_SEAL_SUBJECT, "snapshot %s", name);
+}
+
+int snapshot_open_dir(struct thaw_snapshot *snapshot, const struct thaw_state *state,
+		      const char *name, struct thaw_error *err)
 {
 	*snapshot = (struct thaw_snapshot){
 		.files = THAW_SNAPSHOT_FILES_NONE, .dir = -1, .code = -1, .layers = -1, .tmp = -1};
@@ -153,6 +197,7 @@ int thaw_snapshot_open(const struct thaw_state *state, const char *name,
 	int rc = thaw_snapshot_check_name(name, err);
 	if (rc < 0)
 		return rc;
+	snprintf(snapshot->name, sizeof(snapshot->name), "%s", name);
 	snapshot->dir =
 		openat(state->snapshots, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (snapshot->dir < 0 && errno == ENOENT)
@@ -160,12 +205,50 @@ int thaw_snapshot_open(const struct thaw_state *state, const char *name,
 				      state->path);
 	if (snapshot->dir < 0)
 		return thaw_error_errno(err, errno, "snapshot \"%s\"", name);
-	rc = snapshot_read(snapshot, state, err);
+	return 0;
+}
+
+int thaw_snapshot_open(const struct thaw_state *state, const char *name,
+		       struct thaw_snapshot *snapshot, struct thaw_error *err)
+{
+	char subject[THAW_SEAL_SUBJECT];
+	struct thaw_error own = {0};
+
+	err = err ?: &own;
+	int rc = snapshot_open_dir(snapshot, state, name, err);
+	if (rc < 0)
+		return rc;
+	snapshot_subject(name, subject);
+	rc = thaw_seal_check_owner(snapshot->dir, name, err);
+	if (rc == 0)
+		rc = thaw_seal_read(snapshot->dir, THAW_SNAPSHOT_SEAL, state->key, subject,
+				    &snapshot->seal, err);
+	rc = rc == -ENOENT ? -EKEYREJECTED : rc;
+	if (rc == 0)
+		rc = snapshot_open_all(snapshot, state, true, err);
 	if (rc < 0) {
 		thaw_snapshot_close(snapshot);
-		thaw_error_wrap(err, "snapshot \"%s\"", name);
+		rc = rc == -EKEYREJECTED ? snapshot_rejected(name, err)
+					 : thaw_error_wrap(err, "snapshot \"%s\"", name);
 	}
 	return rc;
+}
+
+int thaw_snapshot_check_frames(const struct thaw_snapshot *snapshot, const struct thaw_state *state,
+			       struct thaw_error *err)
+{
+	const struct thaw_seal_file *sealed = thaw_seal_find(&snapshot->seal, "frames");
+	char digest[THAW_DIGEST_TEXT];
+	struct thaw_error own = {0};
+
+	err = err ?: &own;
+	int rc = thaw_digest_file_cached(state, snapshot->files.frames, digest, err);
+	if (rc < 0)
+		return thaw_error_wrap(err, "snapshot \"%s\": frames", snapshot->name);
+	if (sealed && strcmp(sealed->digest, digest) == 0)
+		return 0;
+	thaw_error_set(err, EKEYREJECTED, "\"frames\" is not the file that it had");
+	return snapshot_rejected(snapshot->name, err);
 }
 
 void thaw_snapshot_close(struct thaw_snapshot *snapshot)
@@ -184,159 +267,6 @@ void thaw_snapshot_close(struct thaw_snapshot *snapshot)
 	snapshot->dir = snapshot->code = snapshot->layers = snapshot->tmp = -1;
 }
 
-/* --- the raw image --- */
-
-/* Whoever writes to the image, or puts another in its place, changes one of these. */
-static int image_id(int dir, char text[IMAGE_ID_MAX])
-{
-	struct stat st;
-
-	if (fstatat(dir, "image.raw", &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EBADMSG;
-	snprintf(text, IMAGE_ID_MAX, "%llu %llu %lld.%09ld %lld.%09ld\n",
-		 (unsigned long long)st.st_ino, (unsigned long long)st.st_size,
-		 (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (long long)st.st_ctim.tv_sec,
-		 st.st_ctim.tv_nsec);
-	return 0;
-}
-
-int thaw_snapshot_note_image(int dir, struct thaw_error *err)
-{
-	char text[IMAGE_ID_MAX];
-
-	int rc = image_id(dir, text);
-	if (rc < 0)
-		return thaw_error_errno(err, -rc, "the memory image");
-	if (unlinkat(dir, "image.id", 0) < 0 && errno != ENOENT)
-		return thaw_error_errno(err, errno, "noting the memory image");
-	cleanup_close int fd =
-		openat(dir, "image.id", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	rc = fd < 0 ? -errno : thaw_write_full(fd, text, strlen(text));
-	return rc < 0 ? thaw_error_errno(err, -rc, "noting the memory image") : 0;
-}
-
-static bool image_is_good(int dir)
-{
-	char wanted[IMAGE_ID_MAX], noted[IMAGE_ID_MAX];
-	cleanup_close int fd = openat(dir, "image.id", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-
-	if (fd < 0 || image_id(dir, wanted) < 0)
-		return false;
-	ssize_t n = read(fd, noted, sizeof(noted) - 1);
-	if (n <= 0)
-		return false;
-	noted[n] = 0;
-	return strcmp(wanted, noted) == 0;
-}
-
-bool thaw_snapshot_image_is_good(const struct thaw_snapshot *snapshot)
-{
-	return image_is_good(snapshot->dir);
-}
-
-static int image_materialise(const struct thaw_snapshot *snapshot, const struct thaw_host *host,
-			     int image, struct thaw_error *err)
-{
-	Thaw__Vmm__Request request = THAW__VMM__REQUEST__INIT;
-	Thaw__Vmm__Materialise materialise = THAW__VMM__MATERIALISE__INIT;
-	const int fds[] = {snapshot->files.index, snapshot->files.frames, image};
-	struct thaw_vmm vmm;
-
-	int rc = reader_spawn(&vmm, snapshot, host, err);
-	if (rc < 0)
-		return rc;
-	materialise.index_fd = 1;
-	materialise.frames_fd = 2;
-	materialise.image_fd = 3;
-	request.body_case = THAW__VMM__REQUEST__BODY_MATERIALISE;
-	request.materialise = &materialise;
-	rc = thaw_vmm_call(&vmm, &request, fds, 3, THAW__VMM__REPLY__BODY_DONE, THAW_TIMEOUT_MEMORY,
-			   NULL, err);
-	thaw_vmm_close(&vmm);
-	return rc;
-}
-
-static int image_make(const struct thaw_snapshot *snapshot, const struct thaw_host *host,
-		      struct thaw_error *err)
-{
-	struct thaw_workdir work;
-
-	int rc = thaw_workdir_make(&work, &host->state, err);
-	if (rc < 0)
-		return rc;
-	cleanup_close int fd =
-		openat(work.fd, "image.raw", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		rc = thaw_error_errno(err, errno, "making a file for the memory image");
-	if (rc == 0)
-		rc = image_materialise(snapshot, host, fd, err);
-	if (rc == 0 && (fchmod(fd, 0400) < 0 || fsync(fd) < 0 ||
-			renameat(work.fd, "image.raw", snapshot->dir, "image.raw") < 0))
-		rc = thaw_error_errno(err, errno, "keeping the memory image");
-	if (rc == 0)
-		rc = thaw_snapshot_note_image(snapshot->dir, err);
-	thaw_workdir_drop(&work);
-	return rc < 0 ? thaw_error_wrap(err, "making the memory image") : 0;
-}
-
-/* Whether most of a file is in the page cache. */
-static bool file_is_cached(int fd)
-{
-	struct stat st;
-	size_t cached = 0, pages;
-
-	if (fstat(fd, &st) < 0 || st.st_size == 0)
-		return false;
-	pages = ((size_t)st.st_size + 4095) / 4096;
-	void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-	cleanup_free unsigned char *there = malloc(pages);
-	if (map != MAP_FAILED && there && mincore(map, (size_t)st.st_size, there) == 0) {
-		for (size_t i = 0; i < pages; i++)
-			cached += there[i] & 1;
-	}
-	if (map != MAP_FAILED)
-		munmap(map, (size_t)st.st_size);
-	/* Holes are never cached, and take no time either way. */
-	return cached * 4096 * 2 > (size_t)st.st_blocks * 512;
-}
-
-void thaw_file_drop_cache(int fd)
-{
-	if (fd < 0)
-		return;
-	fdatasync(fd);
-	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-}
-
-int thaw_snapshot_open_image(struct thaw_snapshot *snapshot, const struct thaw_host *host,
-			     bool *direct, struct thaw_error *err)
-{
-	if (!image_is_good(snapshot->dir)) {
-		/* One maker at a time; who waited finds it made. */
-		if (flock(snapshot->dir, LOCK_EX) < 0)
-			return thaw_error_errno(err, errno, "locking the snapshot");
-		int rc = image_is_good(snapshot->dir) ? 0 : image_make(snapshot, host, err);
-		flock(snapshot->dir, LOCK_UN);
-		if (rc < 0)
-			return rc;
-	}
-	int fd = openat(snapshot->dir, "image.raw", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return thaw_error_errno(err, errno, "opening the memory image");
-	if (direct && *direct) {
-		*direct = !file_is_cached(fd);
-		int flags = *direct ? fcntl(fd, F_GETFL) : 0;
-		/* Not every file system can: then it is read through the cache. */
-		if (*direct && fcntl(fd, F_SETFL, flags | O_DIRECT) < 0)
-			*direct = false;
-	}
-	thaw_cleanup_close(&snapshot->files.image);
-	snapshot->files.image = fd;
-	return 0;
-}
-
 int thaw_snapshot_open_root(const struct thaw_snapshot *snapshot, const struct thaw_host *host,
 			    int *fd, struct thaw_error *err)
 {
@@ -352,7 +282,7 @@ int thaw_snapshot_open_root(const struct thaw_snapshot *snapshot, const struct t
 			err, ESTALE,
 			"snapshot \"%s\": the root image of runtime %s has changed since "
 			"it was made: make the snapshot again",
-			manifest->name, manifest->function.runtime);
+			snapshot->name, manifest->function.runtime);
 	if (rc < 0)
 		close(root);
 	else
@@ -416,7 +346,9 @@ int thaw_snapshot_inspect(const struct thaw_snapshot *snapshot, const struct tha
 	size_t count = 2;
 	struct thaw_vmm vmm;
 
-	int rc = reader_spawn(&vmm, snapshot, host, err);
+	int rc = verify ? thaw_snapshot_check_frames(snapshot, &host->state, err) : 0;
+	if (rc == 0)
+		rc = snapshot_reader_spawn(&vmm, snapshot, host, err);
 	if (rc < 0)
 		return rc;
 	inspect.state_fd = 1;
@@ -434,7 +366,7 @@ int thaw_snapshot_inspect(const struct thaw_snapshot *snapshot, const struct tha
 	rc = thaw_vmm_call(&vmm, &request, fds, count, THAW__VMM__REPLY__BODY_INSPECT,
 			   THAW_TIMEOUT_MEMORY, shape, err);
 	thaw_vmm_close(&vmm);
-	return rc < 0 ? thaw_error_wrap(err, "snapshot \"%s\"", snapshot->manifest.name) : 0;
+	return rc < 0 ? thaw_error_wrap(err, "snapshot \"%s\"", snapshot->name) : 0;
 }
 
 int thaw_snapshot_remove(const struct thaw_state *state, const char *name, struct thaw_error *err)

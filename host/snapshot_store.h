@@ -2,6 +2,7 @@
 /*
  * Snapshots on disk: STATE/snapshots/NAME/
  *
+ *	seal             the files that this host has made or imported (seal.h)
  *	manifest.json    what it is (manifest.h)
  *	state index frames [working_set]   thaw-vmm's (docs/snapshot-format.md)
  *	code.erofs       the drive of the code that the guest has mapped
@@ -9,22 +10,30 @@
  *	tmp.img          the drive behind /tmp, with holes
  *	event.json       an event to try it with, when one was given
  *	image.raw        memory as clones map it: a cache of `frames`, made again when it is
- *	image.id         missing or not the file that was made (its inode, size and times)
+ *	image.id         missing or not the file that was made (its inode, size and times, under an
+ *	                 HMAC with the host's key)
  *
  * A snapshot appears whole (a rename) or not at all, and its files are never written again. What
- * thaw-vmm wrote is parsed by thaw-vmm only.
+ * thaw-vmm wrote is parsed by thaw-vmm only, and nothing is parsed by anybody before it is known to
+ * be what was sealed: -EKEYREJECTED otherwise. Large files (drives, frames) are read for that when
+ * they are first used, and again when they have changed; small ones at each opening.
  */
 #ifndef THAW_HOST_SNAPSHOT_STORE_H
 #define THAW_HOST_SNAPSHOT_STORE_H
 
 #include "host/environment.h"
 #include "host/manifest.h"
+#include "host/seal.h"
+
+#define THAW_SNAPSHOT_SEAL "seal"
 
 struct thaw_host;
 struct thaw_state;
 struct thaw_workdir;
 
 struct thaw_snapshot {
+	char name[THAW_FUNCTION_NAME_MAX + 1]; /* its own; the manifest's is that of its making */
+	struct thaw_seal seal;
 	struct thaw_manifest manifest;
 	struct thaw_snapshot_files files; /* image: after thaw_snapshot_open_image */
 	int dir, code, tmp;
@@ -37,10 +46,30 @@ int thaw_snapshot_check_name(const char *name, struct thaw_error *err);
 /* 1 when there is one, 0 when not. */
 int thaw_snapshot_exists(const struct thaw_state *state, const char *name);
 
-/* Opens all files and reads the manifest. -ENOENT, -EBADMSG (damaged), -ENOTSUP (foreign). */
+/* Opens all files, checks them against the seal but for the frames, and reads the manifest.
+ * -ENOENT, -EKEYREJECTED (not made or imported here), -EBADMSG (damaged), -ENOTSUP (of another
+ * version). */
 int thaw_snapshot_open(const struct thaw_state *state, const char *name,
 		       struct thaw_snapshot *snapshot, struct thaw_error *err);
 void thaw_snapshot_close(struct thaw_snapshot *snapshot);
+
+/* Before the frames are used: that they are what was sealed. They are read for it when that is not
+ * known of them yet. -EKEYREJECTED. */
+int thaw_snapshot_check_frames(const struct thaw_snapshot *snapshot, const struct thaw_state *state,
+			       struct thaw_error *err);
+
+/* The seal of the files in `dir`, which becomes the snapshot `name`. */
+int thaw_snapshot_seal(const struct thaw_state *state, int dir, const char *name,
+		       struct thaw_seal *seal, struct thaw_error *err);
+
+/* Makes what somebody has put under `name` this host's: all its checksums are checked, thaw-vmm
+ * reads all of it, and it is sealed. Its memory image is not believed, and made again when it is
+ * needed. As thaw_snapshot_open; -EKEYREJECTED: others could write to its files. */
+int thaw_snapshot_import(const struct thaw_host *host, const char *name, struct thaw_error *err);
+
+/* Gives it the working set that lies, as "working_set", in `work`. On 0 *fd is the snapshot's. */
+int thaw_snapshot_put_working_set(const struct thaw_state *state, struct thaw_snapshot *snapshot,
+				  const struct thaw_workdir *work, int *fd, struct thaw_error *err);
 
 /* Opens the raw image, after making it from the frames if need be; with `direct`, for O_DIRECT
  * when it is not in the page cache (*direct then says whether it was opened so). */
@@ -49,7 +78,8 @@ int thaw_snapshot_open_image(struct thaw_snapshot *snapshot, const struct thaw_h
 
 /* Whether the raw image is still the one that was made: clones that have mapped another have other
  * memory, or none. */
-bool thaw_snapshot_image_is_good(const struct thaw_snapshot *snapshot);
+bool thaw_snapshot_image_is_good(const struct thaw_snapshot *snapshot,
+				 const struct thaw_state *state);
 
 /* Opens the runtime's root image, which must be the one that the guest has mapped. -ESTALE. */
 int thaw_snapshot_open_root(const struct thaw_snapshot *snapshot, const struct thaw_host *host,
@@ -77,8 +107,9 @@ int thaw_snapshot_remove(const struct thaw_state *state, const char *name, struc
 int thaw_snapshot_list(const struct thaw_state *state, char ***names, size_t *count,
 		       struct thaw_error *err);
 
-/* Notes in `dir` that the image.raw there is the one that was made. */
-int thaw_snapshot_note_image(int dir, struct thaw_error *err);
+/* Notes in `dir` that the image.raw there is the one that was made, of what `seal` lists. */
+int thaw_snapshot_note_image(const struct thaw_state *state, int dir, const struct thaw_seal *seal,
+			     struct thaw_error *err);
 
 /* Drops a file's pages from the page cache, as far as nobody maps them. */
 void thaw_file_drop_cache(int fd);

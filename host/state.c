@@ -13,10 +13,31 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "host/keyring.h"
 #include "lib/error.h"
 #include "lib/fd.h"
 
 #define COPY_BLOCK (1u << 20)
+
+/* Who can write here can put what is not ours into the place of what is. */
+static int state_check_owner(const struct thaw_state *state, int fd, const char *name,
+			     struct thaw_error *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return thaw_error_errno(err, errno, "the state directory \"%s%s\"", state->path,
+					name);
+	if (st.st_uid != geteuid() && st.st_uid != 0)
+		return thaw_error_set(err, EPERM, "the state directory \"%s%s\" belongs to user %u",
+				      state->path, name, st.st_uid);
+	if (st.st_mode & 022)
+		return thaw_error_set(err, EPERM,
+				      "others may write to the state directory \"%s%s\" (mode "
+				      "%04o): chmod go-w it, or choose another",
+				      state->path, name, st.st_mode & 07777);
+	return 0;
+}
 
 static int state_subdir(const struct thaw_state *state, const char *name, int *fd,
 			struct thaw_error *err)
@@ -26,7 +47,9 @@ static int state_subdir(const struct thaw_state *state, const char *name, int *f
 	*fd = openat(state->root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (*fd < 0)
 		return thaw_error_errno(err, errno, "opening \"%s/%s\"", state->path, name);
-	return 0;
+	char below[32];
+	snprintf(below, sizeof(below), "/%s", name);
+	return state_check_owner(state, *fd, below, err);
 }
 
 /* mkdir -p */
@@ -136,7 +159,8 @@ int thaw_state_open(struct thaw_state *state, const char *path, struct thaw_erro
 	state->root = open(state->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (state->root < 0)
 		return thaw_error_errno(err, errno, "the state directory \"%s\"", path);
-	if ((rc = state_subdir(state, "snapshots", &state->snapshots, err)) < 0 ||
+	if ((rc = state_check_owner(state, state->root, "", err)) < 0 ||
+	    (rc = state_subdir(state, "snapshots", &state->snapshots, err)) < 0 ||
 	    (rc = state_subdir(state, "code", &state->code, err)) < 0 ||
 	    (rc = state_subdir(state, "templates", &state->templates, err)) < 0 ||
 	    (rc = state_subdir(state, "digests", &state->digests, err)) < 0 ||
@@ -148,8 +172,14 @@ int thaw_state_open(struct thaw_state *state, const char *path, struct thaw_erro
 	return 0;
 }
 
+int thaw_state_open_key(struct thaw_state *state, bool make, struct thaw_error *err)
+{
+	return state->key ? 0 : thaw_keyring_open(&state->key, state->root, make, err);
+}
+
 void thaw_state_close(struct thaw_state *state)
 {
+	thaw_keyring_close(state->key);
 	thaw_cleanup_close(&state->root);
 	thaw_cleanup_close(&state->snapshots);
 	thaw_cleanup_close(&state->code);

@@ -5,7 +5,9 @@
  *	snapshots/NAME/   snapshots (snapshot_store.h)
  *	code/             erofs drives made of functions' code, by the hash of the code
  *	templates/        empty ext4 file systems for /tmp, by size
- *	digests/          remembered checksums of files
+ *	digests/          remembered checksums of files, each under an HMAC with the host's key
+ *	host.key          the host's key (keyring.h)
+ *	parts             which kernel, initramfs and images are this host's (parts.h)
  *	kvm               the kind of KVM that was found here (kvm_kind.h)
  *	tmp/              everything half-made
  *
@@ -17,14 +19,17 @@
 #define THAW_HOST_STATE_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct thaw_error;
+struct thaw_keyring;
 
 struct thaw_state {
 	char path[PATH_MAX];
 	int root; /* descriptors of the directories */
 	int snapshots, code, templates, digests, tmp;
+	struct thaw_keyring *key; /* NULL: there is none, and nothing here is known to be ours */
 };
 
 #define THAW_STATE_NONE                                                                            \
@@ -32,12 +37,17 @@ struct thaw_state {
 		.root = -1, .snapshots = -1, .code = -1, .templates = -1, .digests = -1, .tmp = -1 \
 	}
 
-/* Opens (making what is missing, mode 0700) and sweeps. */
+/* Opens (making what is missing, mode 0700) and sweeps. -EPERM: others may write to it. Not the
+ * key. */
 int thaw_state_open(struct thaw_state *state, const char *path, struct thaw_error *err);
 /* Removes what is half-made and nobody's: killed predecessors', and what its maker could not remove
  * (of this process too). */
 void thaw_state_sweep(const struct thaw_state *state);
 void thaw_state_close(struct thaw_state *state);
+
+/* Opens the host's key, where that has not been done; with `make` one is made when there is none.
+ * As thaw_keyring_open. */
+int thaw_state_open_key(struct thaw_state *state, bool make, struct thaw_error *err);
 
 /* A directory of tmp/ of one's own. */
 struct thaw_workdir {

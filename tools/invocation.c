@@ -20,8 +20,15 @@ int tool_event(const char *path, const struct thaw_snapshot *snapshot, uint8_t *
 	cleanup_close int fd =
 		snapshot ? openat(snapshot->dir, "event.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
 			 : -1;
-	if (fd >= 0 && thaw_read_file(fd, THAW_PAYLOAD_MAX, event, size, NULL) == 0)
-		return 0;
+	if (fd >= 0 && thaw_read_file(fd, THAW_PAYLOAD_MAX, event, size, NULL) == 0) {
+		struct thaw_error err = {0};
+		if (thaw_seal_check_bytes(&snapshot->seal, "event.json", *event, *size, &err) == 0)
+			return TOOL_OK;
+		free(*event);
+		*event = NULL;
+		thaw_error_wrap(&err, "snapshot \"%s\"", snapshot->name);
+		return tool_fail(TOOL_SNAPSHOT, &err);
+	}
 	*event = (uint8_t *)strdup("{}");
 	*size = 2;
 	return *event ? 0 : TOOL_FAILED;

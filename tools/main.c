@@ -16,6 +16,7 @@ static const struct {
 	{"snapshot", cmd_snapshot, "make, list, inspect and remove snapshots"},
 	{"invoke", cmd_invoke, "restore a snapshot, give it an event, print the response"},
 	{"bench", cmd_bench, "cold boot against restore against warm, phase by phase"},
+	{"trust", cmd_trust, "import parts of Thaw, or snapshots, that this host has not made"},
 	{"account", cmd_account, "tenants of the daemon, and their access keys"},
 	{"logs", cmd_logs, "what a function has printed under the daemon"},
 	{"top", cmd_top, "what the daemon does just now"},

@@ -86,12 +86,16 @@ int restore_prepare(struct restore *restore, struct thaw_restore_options *option
 			       "not have (see thaw doctor)");
 		return tool_fail(TOOL_HOST, &err);
 	}
-	if (options->mode == THAW__VMM__RESTORE_MODE__RESTORE_MODE_EAGER)
+	if (options->mode == THAW__VMM__RESTORE_MODE__RESTORE_MODE_EAGER) {
+		if (thaw_snapshot_check_frames(&restore->snapshot, &restore->host->state, &err) < 0)
+			return tool_fail(TOOL_SNAPSHOT, &err);
 		return TOOL_OK;
+	}
 	options->direct = options->mode == THAW__VMM__RESTORE_MODE__RESTORE_MODE_URING;
 	if (thaw_snapshot_open_image(&restore->snapshot, restore->host, &options->direct, &err) <
 	    0) {
-		thaw_error_wrap(&err, "snapshot \"%s\"", restore->snapshot.manifest.name);
+		if (err.code != EKEYREJECTED)
+			thaw_error_wrap(&err, "snapshot \"%s\"", restore->snapshot.name);
 		return tool_fail(restore_code(&err), &err);
 	}
 	return TOOL_OK;
@@ -123,6 +127,6 @@ int restore_clone(const struct restore *restore, const struct thaw_restore_optio
 	if (!environment->snapshot_refused && (err.code == ENOENT || err.code == EACCES))
 		code = TOOL_HOST; /* thaw-vmm could not be started */
 	thaw_environment_close(environment);
-	thaw_error_wrap(&err, "snapshot \"%s\"", snapshot->manifest.name);
+	thaw_error_wrap(&err, "snapshot \"%s\"", snapshot->name);
 	return tool_fail(code, &err);
 }

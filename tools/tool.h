@@ -107,5 +107,6 @@ int cmd_bench(struct tool *tool, int argc, char **argv);
 int cmd_account(struct tool *tool, int argc, char **argv);
 int cmd_logs(struct tool *tool, int argc, char **argv);
 int cmd_top(struct tool *tool, int argc, char **argv);
+int cmd_trust(struct tool *tool, int argc, char **argv);
 
 #endif

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/api/keyring.h"
+#include "host/keyring.h"
 #include "host/control_client.h"
 #include "host/function.h"
 #include "host/operations/operation.h"

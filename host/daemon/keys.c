@@ -10,7 +10,7 @@
 
 #include "host/api/api_error.h"
 #include "host/api/http.h"
-#include "host/api/keyring.h"
+#include "host/keyring.h"
 #include "host/api/route.h"
 #include "host/api/sigv4.h"
 #include "host/daemon/service.h"

@@ -57,8 +57,10 @@ void thaw_target_restored(struct thaw_target *target, int rc)
 	}
 	unsigned int failed = atomic_fetch_add(&target->restores_failed, 1) + 1;
 	pthread_mutex_lock(&target->lock);
-	bool damaged = target->files_open && (!thaw_snapshot_image_is_good(&target->files) ||
-					      (failed >= FAILED_MAX && files_old(&target->files)));
+	bool damaged =
+		target->files_open &&
+		(!thaw_snapshot_image_is_good(&target->files, &target->service->host.state) ||
+		 (failed >= FAILED_MAX && files_old(&target->files)));
 	pthread_mutex_unlock(&target->lock);
 	if (!damaged || atomic_exchange(&target->damaged, true))
 		return;

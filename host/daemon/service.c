@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "host/api/keyring.h"
 #include "host/cgroup.h"
 #include "host/daemon/control.h"
 #include "host/daemon/front.h"
@@ -20,8 +19,10 @@
 #include "host/daemon/targets.h"
 #include "host/daemon/worker.h"
 #include "host/daemon/works.h"
+#include "host/keyring.h"
 #include "host/network/slots.h"
 #include "host/operations/operation.h"
+#include "host/parts.h"
 #include "host/private_copies.h"
 #include "host/shells.h"
 #include "host/store/accounts.h"
@@ -49,7 +50,21 @@ static int start_keyring(struct thaw_service *service, struct thaw_error *err)
 	if (rc < 0)
 		return rc;
 	thaw_accounts_free(accounts, count);
-	return thaw_keyring_open(&service->keyring, service->host.state.root, count == 0, err);
+	rc = thaw_keyring_open(&service->keyring, service->host.state.root, count == 0, err);
+	return rc < 0 ? rc : thaw_state_open_key(&service->host.state, false, err);
+}
+
+/* Better no daemon than one that can start nothing. */
+static int start_check_parts(const struct thaw_host *host, struct thaw_error *err)
+{
+	cleanup_close int kernel = thaw_paths_open_kernel(&host->paths, NULL, err);
+	cleanup_close int initramfs =
+		kernel < 0 ? -1 : thaw_paths_open_initramfs(&host->paths, err);
+
+	if (kernel < 0 || initramfs < 0)
+		return -err->code;
+	int rc = thaw_parts_check(host, THAW_PART_KERNEL, kernel, err);
+	return rc < 0 ? rc : thaw_parts_check(host, THAW_PART_INITRAMFS, initramfs, err);
 }
 
 /* With --no-auth all requests are of one account, which must be there. */
@@ -178,6 +193,8 @@ static int start_data(struct thaw_service *service, struct thaw_error *err)
 		rc = thaw_host_open_devices(&service->host, err);
 	if (rc == 0)
 		rc = start_keyring(service, err);
+	if (rc == 0)
+		rc = start_check_parts(&service->host, err);
 	if (rc == 0)
 		rc = start_no_auth(service, err);
 	if (rc == 0 && !(service->logs = thaw_logs_open(service->host.state.root, &logs, err)))

@@ -258,7 +258,8 @@ static bool snapshot_version(const char *name, int64_t *function_id, int64_t *ve
 	return sscanf(name, PREFIX "%" SCNd64 "-%" SCNd64 "-", function_id, version) == 2;
 }
 
-/* At the start: what was made of another kernel, agent or image is made again. Meanwhile it serves
+/* At the start: what was made of another kernel, agent or image, or is not this host's at all, is
+ * made again. Meanwhile it serves
  * as long as it restores. */
 static void snapshots_check(struct thaw_snapshots *snapshots)
 {
@@ -280,7 +281,8 @@ static void snapshots_check(struct thaw_snapshots *snapshots)
 				rc = thaw_snapshot_check_current(&snapshot, host, &err);
 				thaw_snapshot_close(&snapshot);
 			}
-			if (rc == -ESTALE || rc == -ENOTSUP || rc == -EBADMSG) {
+			if (rc == -ESTALE || rc == -ENOTSUP || rc == -EBADMSG ||
+			    rc == -EKEYREJECTED) {
 				thaw_log(THAW_LOG_INFO, "snapshot %s is made again: %s", names[i],
 					 err.message);
 				thaw_snapshots_again(snapshots, function_id, version);

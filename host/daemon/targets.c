@@ -127,7 +127,8 @@ int thaw_target_open_code(const struct thaw_target *target, int *drive, int *lay
 {
 	int rc = target_try_code(target, drive, layers, err);
 
-	if (rc == -ENOENT)
+	/* It is gone, or none that we have made. */
+	if (rc == -ENOENT || rc == -EBADMSG)
 		rc = thaw_code_again(target->service, target->function_id, target->version, err);
 	else
 		return rc;

@@ -264,8 +264,8 @@ static int worker_start_any(struct worker *worker, struct thaw_worker_job *job,
 		/* A snapshot that does not fit this host any more is made again; who comes
 		 * meanwhile is served all the same. */
 		bool stale = rc == -ESTALE || rc == -ENOENT || rc == -EBADMSG || rc == -ENOTSUP ||
-			     worker->environment.snapshot_refused;
-		if (!stale) {
+			     rc == -EKEYREJECTED || worker->environment.snapshot_refused;
+		if (rc == 0 || !stale) {
 			thaw_target_restored(target, rc);
 			return rc;
 		}

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "host/api/keyring.h"
+#include "host/keyring.h"
 #include "host/daemon/archives.h"
 #include "host/operations/operation.h"
 

@@ -5,7 +5,7 @@
  *
  *	http://HOST/archives/DIGEST?expires=SECONDS&signature=HEX
  *
- * The signature (HMAC-SHA256 under a key of the host's, host/api/keyring.h) is the permission. So
+ * The signature (HMAC-SHA256 under a key of the host's, host/keyring.h) is the permission. So
  * GET /archives/{Digest} does not go through the hooks of keys.h but through thaw_archive_admit.
  */
 #ifndef THAW_HOST_OPERATIONS_DOWNLOAD_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Accounts, which are tenants, and their access keys. Secrets are here only as the blob that the
- * host's key has sealed (host/api/keyring.h): the store cannot read them.
+ * host's key has sealed (host/keyring.h): the store cannot read them.
  */
 #ifndef THAW_HOST_STORE_ACCOUNTS_H
 #define THAW_HOST_STORE_ACCOUNTS_H

@@ -6,8 +6,10 @@
  *	byte 0          which device, whether a well-behaved handshake comes first, and limits
  *	then            commands of one byte with operands, see `step`
  *
- * Memory is small and rings lie at fixed places within it, so that the input finds them. When a
- * script is over the device is saved, restored into a new one and resumed, as a guest would be.
+ * Memory is small and rings lie at fixed places within it, so that the input finds them. In the
+ * middle of a script the device may be restored from a state that is not what was saved: a hostile
+ * snapshot of a guest with work under way, which then goes on. When a script is over the device is
+ * saved, restored into a new one and resumed, as a guest would be.
  */
 #include <fcntl.h>
 #include <linux/virtio_config.h>
@@ -309,6 +311,96 @@ static void save_and_restore(struct fuzz *f)
 	thaw__snapshot__device__free_unpacked(state, NULL);
 }
 
+/* One value of a state is another than was saved. */
+static void forge(Thaw__Snapshot__Virtio *virtio, struct input *in)
+{
+	uint8_t field = (uint8_t)take(in, 1), which = field / 16;
+	uint64_t value = take(in, field & 8 ? 8 : 2);
+	Thaw__Snapshot__Queue *queue = virtio->queues[which % virtio->n_queues];
+
+	switch (field % 8 + (field & 8 ? 8 : 0)) {
+	case 0:
+		virtio->status = (uint32_t)value;
+		break;
+	case 1:
+		queue->next_avail = (uint32_t)value;
+		break;
+	case 2:
+		queue->next_used = (uint32_t)value;
+		break;
+	case 3:
+		queue->signalled = (uint32_t)value;
+		break;
+	case 4:
+		queue->size = (uint32_t)value;
+		break;
+	case 5:
+		queue->ready = value & 1;
+		break;
+	case 6:
+		virtio->queue_select = (uint32_t)value;
+		break;
+	case 7:
+		virtio->interrupt_status = (uint32_t)value;
+		break;
+	case 8:
+		virtio->driver_features = value;
+		break;
+	case 9:
+		queue->desc = value;
+		break;
+	case 10:
+		queue->avail = value;
+		break;
+	case 11:
+		queue->used = value;
+		break;
+	case 12:
+		virtio->features_select = (uint32_t)value;
+		virtio->driver_features_select = (uint32_t)(value >> 32);
+		break;
+	case 13:
+		if (virtio->device_case == THAW__SNAPSHOT__VIRTIO__DEVICE_VSOCK) {
+			virtio->vsock->guest_cid = value >> 1;
+			virtio->vsock->connections = value & 1;
+		}
+		break;
+	case 14:
+		if (virtio->device_case == THAW__SNAPSHOT__VIRTIO__DEVICE_BLOCK)
+			virtio->block->sectors = value;
+		else if (virtio->device_case == THAW__SNAPSHOT__VIRTIO__DEVICE_PMEM)
+			virtio->pmem->size = value;
+		break;
+	default:
+		/* One queue too few. */
+		if (which == 15 && virtio->n_queues > 1)
+			thaw__snapshot__queue__free_unpacked(virtio->queues[--virtio->n_queues],
+							     NULL);
+		break;
+	}
+}
+
+/* What is refused is the end of that machine; what is not goes on as its guest wants. */
+static void restore_forged(struct fuzz *f, struct input *in)
+{
+	Thaw__Snapshot__Device *state = malloc(sizeof(*state));
+
+	must(state);
+	thaw__snapshot__device__init(state);
+	must(thaw_virtio_mmio_save(f->mmio, state, NULL) == 0);
+	for (uint64_t count = take(in, 1) % 8; count > 0; count--)
+		forge(state->virtio, in);
+	thaw_virtio_mmio_destroy(f->mmio);
+	make_device(f);
+	if (thaw_virtio_mmio_restore(f->mmio, state, NULL) == 0) {
+		thaw_virtio_mmio_resume(f->mmio);
+	} else {
+		thaw_virtio_mmio_destroy(f->mmio);
+		make_device(f);
+	}
+	thaw__snapshot__device__free_unpacked(state, NULL);
+}
+
 static void step(struct fuzz *f, struct input *in)
 {
 	uint8_t command = (uint8_t)take(in, 1);
@@ -358,6 +450,8 @@ static void step(struct fuzz *f, struct input *in)
 	case 8:
 		if (command < 32)
 			save_and_restore(f);
+		else if (command < 128)
+			restore_forged(f, in);
 		break;
 	default:
 		if (command < 32) {

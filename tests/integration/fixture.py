@@ -15,7 +15,11 @@ def main():
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         sys.exit("these tests need /dev/kvm, which is missing or forbidden here")
     for name in os.listdir(folder):
-        shutil.rmtree(os.path.join(folder, name))
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        else:
+            os.remove(path)
     # Made elsewhere: not every shared file system can all that a state directory needs.
     support.become_subreaper()
     state = support.State()
@@ -25,7 +29,7 @@ def main():
         if result.code == support.OK:
             for name in ("image.raw", "image.id"):
                 os.remove(state.snapshot("behaviours", name))
-            for part in ("snapshots", "digests", "templates", "code"):
+            for part in ("snapshots", "digests", "templates", "code", "host.key", "parts"):
                 support.subprocess.run(["cp", "-a", "--sparse=always", os.path.join(state.path, part),
                                         folder], check=True)
         left = support.wait_no_children()

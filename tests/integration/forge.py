@@ -4,6 +4,7 @@ right and whose contents are not."""
 
 import ctypes
 import hashlib
+import hmac
 import json
 import os
 import struct
@@ -197,3 +198,36 @@ def change_manifest(folder, change):
     text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     manifest["sha256"] = hashlib.sha256(text.encode()).hexdigest()
     write(path, json.dumps(manifest, indent=2).encode() + b"\n")
+
+
+# --- seals ---------------------------------------------------------------------------------------------
+
+SEALED = ("manifest.json", "state", "index", "frames", "working_set", "event.json")
+
+
+def mac(state, purpose, data):
+    """As thaw_keyring_mac: what only who can read the host's key can compute."""
+    with open(os.path.join(state, "host.key"), "rb") as file:
+        key = hmac.digest(file.read(), purpose + b"\1", "sha256")
+    return hmac.new(key, data, "sha256").hexdigest()
+
+
+def seal_text(state, subject, files):
+    """`files`: (name, contents)."""
+    text = f"thaw-seal 1\nof {subject}\n"
+    for name, data in files:
+        text += f"file {name} {len(data)} {hashlib.sha256(data).hexdigest()}\n"
+    return text + f"hmac {mac(state, b'thaw seal 1', text.encode())}\n"
+
+
+def seal(state, name):
+    """Makes whatever lies in a snapshot's folder the host's own: what lies behind the seal is tested then."""
+    folder = os.path.join(state, "snapshots", name)
+    files = [(file, bytes(read(os.path.join(folder, file)))) for file in SEALED
+             if os.path.exists(os.path.join(folder, file))]
+    path = os.path.join(folder, "seal")
+    if os.path.exists(path):
+        os.remove(path)
+    with open(path, "w", encoding="ascii") as file:
+        file.write(seal_text(state, "snapshot " + name, files))
+    os.chmod(path, 0o600)

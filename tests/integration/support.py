@@ -19,6 +19,8 @@ import tempfile
 import time
 import unittest
 
+import forge
+
 HERE = os.path.dirname(os.path.realpath(__file__))
 SOURCE = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.realpath(os.environ.get("THAW_BUILD", os.path.join(SOURCE, "build")))
@@ -200,6 +202,9 @@ class State:
             for folder in ("snapshots", "digests", "templates", "code"):
                 subprocess.run(["cp", "-a", "--sparse=always", os.path.join(shared, folder), self.path],
                                check=True)
+            # What makes it this host's.
+            for name in ("host.key", "parts"):
+                shutil.copy2(os.path.join(shared, name), self.path)
             for name in ("image.raw", "image.id"):
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(self.snapshot("behaviours", name))
@@ -209,7 +214,7 @@ class State:
             raise AssertionError(f"no snapshot to test with: {result}")
 
     def copy(self, source, name):
-        """Another snapshot with the same files, to be damaged: forge.py writes new ones."""
+        """Another snapshot with the same files, to be damaged (forge.py writes new ones) and sealed again."""
         path = self.snapshot(name)
         if os.path.exists(path):
             shutil.rmtree(path)
@@ -218,6 +223,7 @@ class State:
             # The raw image would be made anew anyway: it is not the file it was.
             if file not in ("image.raw", "image.id"):
                 os.link(self.snapshot(source, file), self.snapshot(name, file))
+        forge.seal(self.path, name)
         return path
 
 

@@ -551,7 +551,7 @@ class Life(Case):
 
     def test_another_agent(self):
         """What a snapshot was made of has changed: it is made again, and serves until then."""
-        parts = os.path.join(self.data, "parts")
+        parts = os.path.join(self.data, "other")
         os.makedirs(parts + "/guest")
         build = os.path.dirname(os.path.dirname(support.THAW))
         os.symlink(build + "/images", parts + "/images")
@@ -564,6 +564,14 @@ class Life(Case):
             file.write(bytes(512))  # what the kernel passes over
         before = set(os.listdir(self.data + "/snapshots"))
         self.daemon.stop()
+        # Not before somebody has said that this is to be.
+        refused = subprocess.run([THAWD, "--data", self.data, "--listen", "127.0.0.1:0", "--no-auth"],
+                                 capture_output=True, check=False, text=True, timeout=WAIT,
+                                 env={**os.environ, "THAW_LIBDIR": parts})
+        self.assertEqual(refused.returncode, 1)
+        self.assertRegex(refused.stderr, "initramfs.cpio.*not one that this host has imported.*thaw trust")
+        subprocess.run([support.THAW, "--state", self.data, "trust"], check=True, timeout=WAIT,
+                       stdout=subprocess.DEVNULL, env={**os.environ, "THAW_LIBDIR": parts})
         type(self).daemon = Daemon(self.data, env={"THAW_LIBDIR": parts})
         answer = self.daemon.invoke("f:1", {"do": "echo", "value": 9, "bare": True})
         self.assertEqual(self.good(answer), 9)

@@ -68,6 +68,7 @@ class Misbehaviours(Served):
         # The same snapshot with other timeouts: it is the host that names them.
         folder = self.state.copy("behaviours", "hang1")
         forge.change_manifest(folder, lambda manifest: manifest["function"].update(timeout_s=1))
+        forge.seal(self.state.path, "hang1")
         for what in ("hang", "spin"):
             result = self.invoke({"do": what}, name="hang1")
             document = self.assert_function_error(result, "Sandbox.Timedout", report_status="timeout")
@@ -78,6 +79,7 @@ class Misbehaviours(Served):
         # And the runtime is started anew, in the time of the next invocation.
         folder = self.state.copy("behaviours", "hang20")
         forge.change_manifest(folder, lambda manifest: manifest["function"].update(timeout_s=20))
+        forge.seal(self.state.path, "hang20")
         responses, result = self.assert_next_is_served([{"do": "hang"}], name="hang20")
         self.assertRegex(responses[0]["errorMessage"], "Task timed out after 20.00 seconds")
         self.assertIn("going to hang\n", result.err)

@@ -258,6 +258,7 @@ def handler(event, context):
                 self.check(self.invoke({}, "--mode", mode, name="layered"))
 
     def refused(self, pattern, folder):
+        forge.seal(self.state.path, os.path.basename(folder))
         result = self.invoke({}, "--mode", "eager", name=os.path.basename(folder))
         self.assert_one_line_error(result, SNAPSHOT, pattern)
 

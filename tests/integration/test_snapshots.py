@@ -37,6 +37,8 @@ class Damage(support.Case):
         return self.state.copy("behaviours", "damaged")
 
     def invoke_damaged(self, mode, **options):
+        # As whoever has the host's key: what is behind the seal must hold too.
+        forge.seal(self.state.path, "damaged")
         return self.invoke({"do": "echo", "value": 1, "bare": True}, "--mode", mode, name="damaged",
                            **options)
 
@@ -316,6 +318,117 @@ class Damage(support.Case):
         self.assertEqual(result.code, SNAPSHOT, result)
 
 
+class Foreign(support.Case):
+    """What this host has neither made nor imported, by whoever can write into the state directory but not read the
+    host's key."""
+
+    behaviours = True
+    refusal = r'snapshot "foreign" is none that this host has made or imported \(.*%s.*\): .*thaw trust foreign'
+
+    def foreign(self):
+        """A copy, as it was sealed: under another name."""
+        folder = self.state.copy("behaviours", "foreign")
+        shutil.copy2(self.state.snapshot("behaviours", "seal"), self.state.snapshot("foreign", "seal"))
+        return folder
+
+    def ours(self):
+        return self.state.copy("behaviours", "foreign")
+
+    def invoke_foreign(self, mode="map"):
+        return self.invoke({"do": "echo", "value": 1, "bare": True}, "--mode", mode, name="foreign")
+
+    def assert_refused(self, why, mode="map"):
+        self.assert_one_line_error(self.invoke_foreign(mode), SNAPSHOT, self.refusal % why)
+
+    def assert_works(self, mode="map"):
+        result = self.invoke_foreign(mode)
+        self.assertEqual(result.code, OK, result)
+        self.assertEqual(result.json(), 1)
+
+    def trust(self):
+        return self.thaw("trust", "foreign")
+
+    def test_imported(self):
+        folder = self.foreign()
+        self.assert_refused("snapshot behaviours")
+        self.assert_one_line_error(self.thaw("snapshot", "inspect", "foreign"), SNAPSHOT, self.refusal % "")
+        os.remove(os.path.join(folder, "seal"))
+        self.assert_refused("no seal")
+        # The image of whoever it was is none of ours.
+        with open(os.path.join(folder, "image.raw"), "wb") as file:
+            file.truncate(1 << 20)
+        self.assertEqual(self.trust().code, OK)
+        self.assertFalse(os.path.exists(os.path.join(folder, "image.raw")))
+        for mode in ("map", "eager"):
+            self.assert_works(mode)
+
+    def test_not_imported(self):
+        """What is damaged, or open to others, is not imported, and stays as it was."""
+        folder = self.foreign()
+        _, frames = forge.frame_table(forge.read(os.path.join(folder, "index")))
+        forge.flip(os.path.join(folder, "frames"), frames[-1][0] + 9)
+        self.assert_one_line_error(self.trust(), SNAPSHOT, "frame")
+        folder = self.foreign()
+        os.chmod(os.path.join(folder, "tmp.img"), 0o606)
+        self.assert_one_line_error(self.trust(), SNAPSHOT, "tmp.img.*others")
+        os.chmod(os.path.join(folder, "tmp.img"), 0o600)
+        self.assert_refused("snapshot behaviours")
+
+    def test_changed(self):
+        for name in ("manifest.json", "state", "index", "frames", "seal"):
+            with self.subTest(name):
+                path = os.path.join(self.ours(), name)
+                forge.flip(path, os.path.getsize(path) // 2)
+                self.assert_refused("seal" if name == "seal" else name, "eager" if name == "frames" else "map")
+        # With checksums of its own that are right.
+        with self.subTest("another handler"):
+            forge.change_manifest(self.ours(), lambda manifest: manifest["function"].update(handler="os.system"))
+            self.assert_refused("manifest.json")
+        with self.subTest("another state"):
+            forge.change_state(self.ours(), forge.replace_field(forge.STATE_VCPUS, 2))
+            self.assert_refused("manifest.json|state")
+        with self.subTest("a working set of one's own"):
+            folder = self.ours()
+            with open(os.path.join(folder, "working_set"), "wb") as file:
+                file.write(b"THAWWSET")
+            self.assert_refused("working_set")
+
+    def test_image(self):
+        """It is trusted by its times and by a note: neither can be forged without the key."""
+        folder = self.ours()
+        self.assert_works()
+        image, note = os.path.join(folder, "image.raw"), os.path.join(folder, "image.id")
+        before = os.stat(image)
+        with open(image, "r+b") as file:
+            file.write(b"\xff" * 65536)
+        os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+        after = os.stat(image)
+        self.assertNotEqual(after.st_ctime_ns, before.st_ctime_ns)
+        text = forge.read(note).decode().split(" ")
+        text[4] = f"{after.st_ctime_ns // 10**9}.{after.st_ctime_ns % 10**9:09d}"
+        forge.write(note, " ".join(text).encode())
+        self.assert_works()
+        self.assertNotEqual(os.stat(image).st_ino, before.st_ino)
+
+    def test_another_key(self):
+        path = os.path.join(self.state.path, "host.key")
+        key = forge.read(path)
+        self.addCleanup(os.chmod, path, 0o600)
+        self.addCleanup(forge.write, path, key)
+        self.ours()
+        os.remove(path)
+        self.assert_refused("another host or key")
+        self.assertEqual(os.path.getsize(path), len(key))
+        self.assertNotEqual(forge.read(path), key)
+        # The parts are not this host's any more, either.
+        result = self.thaw("run", "--runtime", "provided", "--code", support.handler("behaviours"), "--handler", "x")
+        self.assert_one_line_error(result, result.code, "not one that this host has imported.*thaw trust")
+        self.assertEqual(self.thaw("trust").code, OK)
+        self.addCleanup(os.remove, os.path.join(self.state.path, "parts"))
+        self.assertEqual(self.trust().code, OK)
+        self.assert_works()
+
+
 class FullDisk(support.Case):
     behaviours = True
 
@@ -324,7 +437,7 @@ class FullDisk(support.Case):
         path = self.state.path + "-full"
         os.mkdir(path)
         self.addCleanup(os.rmdir, path)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "thaw-test", path], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=0700", "thaw-test", path], check=True)
         self.addCleanup(subprocess.run, ["umount", path], check=True)
         return path
 
@@ -355,6 +468,7 @@ class FullDisk(support.Case):
                    if name != "image.raw")
         path = self.small_disk(used // (1 << 20) + 8)
         os.makedirs(os.path.join(path, "snapshots/behaviours"))
+        shutil.copy2(os.path.join(self.state.path, "host.key"), path)
         for name in os.listdir(source):
             if name not in ("image.raw", "image.id"):
                 subprocess.run(["cp", "--sparse=always", os.path.join(source, name),

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "host/api/keyring.h"
+#include "host/keyring.h"
 #include "host/daemon/keys.h"
 #include "host/daemon/targets.h"
 #include "host/operations/download.h"

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "host/api/keyring.h"
+#include "host/keyring.h"
 #include "lib/error.h"
 #include "lib/fd.h"
 

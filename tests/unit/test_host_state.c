@@ -28,6 +28,8 @@
 #include "lib/error.h"
 #include "lib/fd.h"
 
+#define ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
 static char root[] = "/tmp/thaw-test-state-XXXXXX";
 
 static int setup(void **state)
@@ -39,6 +41,7 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(root));
 	snprintf(path, sizeof(path), "%s/a/state", root);
 	assert_int_equal(thaw_state_open(&opened, path, NULL), 0);
+	assert_int_equal(thaw_state_open_key(&opened, true, NULL), 0);
 	*state = &opened;
 	return 0;
 }
@@ -168,8 +171,7 @@ static void test_digest(void **opaque)
 	cleanup_close int fd = openat(state->root, "f", O_RDONLY | O_CLOEXEC);
 	assert_int_equal(thaw_digest_file_cached(state, fd, first, NULL), 0);
 	/* FIPS 180-2, appendix B.1 */
-	assert_string_equal(first,
-			    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	assert_string_equal(first, ABC);
 	assert_int_equal(thaw_digest_file_cached(state, fd, second, NULL), 0);
 	assert_string_equal(first, second);
 	write_file(state->root, "f", "abcd");
@@ -193,7 +195,7 @@ static unsigned int count_names(int dir)
 static void test_digest_notes(void **opaque)
 {
 	struct thaw_state *state = *opaque;
-	char text[THAW_DIGEST_TEXT], link[16], note[256], name[64];
+	char text[THAW_DIGEST_TEXT], link[16], note[512], now[512], name[64];
 	struct stat st;
 
 	write_file(state->root, "f", "abc");
@@ -207,19 +209,56 @@ static void test_digest_notes(void **opaque)
 	assert_int_equal(count_names(state->digests), 1);
 	assert_int_equal(thaw_digest_sparse_cached(state, fd, text, NULL), 0);
 	assert_int_equal(count_names(state->digests), 2);
-	/* A note that says otherwise is believed; one that is damaged is not. */
+	/* A note that says otherwise is not believed, nor one of another file: it is made again. */
 	assert_int_equal(fstat(fd, &st), 0);
 	snprintf(name, sizeof(name), "%llx-%llx", (unsigned long long)st.st_dev,
 		 (unsigned long long)st.st_ino);
 	ssize_t size = readlinkat(state->digests, name, note, sizeof(note) - 1);
 	assert_true(size > 64);
 	note[size] = 0;
-	for (const char *last = "0g"; *last; last++) {
-		note[size - 1] = *last;
+	for (size_t at = 0; at < (size_t)size; at += 7) {
+		note[at] ^= 1;
 		assert_int_equal(unlinkat(state->digests, name, 0), 0);
 		assert_int_equal(symlinkat(note, state->digests, name), 0);
 		assert_int_equal(thaw_digest_file_cached(state, fd, text, NULL), 0);
-		assert_int_equal(text[63], *last == '0' ? '0' : 'd');
+		assert_string_equal(text, ABC);
+		note[at] ^= 1;
+		assert_int_equal(readlinkat(state->digests, name, now, sizeof(now) - 1), size);
+		assert_memory_equal(now, note, size);
+	}
+	cleanup_free char *sparse = NULL;
+	assert_true(asprintf(&sparse, "s-%s", name) > 0);
+	assert_int_equal(unlinkat(state->digests, sparse, 0), 0);
+	assert_int_equal(symlinkat(note, state->digests, sparse), 0);
+	assert_int_equal(thaw_digest_sparse_cached(state, fd, text, NULL), 0);
+	assert_string_not_equal(text, ABC);
+}
+
+/* Without a key nothing is noted; and a note is used at all: a file that is read through a
+ * descriptor which cannot be read has one. */
+static void test_digest_without_reading(void **opaque)
+{
+	struct thaw_state *state = *opaque;
+	char text[THAW_DIGEST_TEXT];
+
+	write_file(state->root, "f", "abc");
+	cleanup_close int fd = openat(state->root, "f", O_RDONLY | O_CLOEXEC);
+	cleanup_close int blind = openat(state->root, "f", O_WRONLY | O_CLOEXEC);
+	struct thaw_keyring *key = state->key;
+	state->key = NULL;
+	assert_int_equal(thaw_digest_file_cached(state, fd, text, NULL), 0);
+	assert_int_equal(count_names(state->digests), 0);
+	state->key = key;
+	assert_int_equal(thaw_digest_file_cached(state, blind, text, NULL), -EBADF);
+	assert_int_equal(thaw_digest_file_cached(state, fd, text, NULL), 0);
+	assert_int_equal(thaw_digest_file_cached(state, blind, text, NULL), 0);
+	assert_string_equal(text, ABC);
+	/* A change in the same step of time as the one before it shows too. */
+	for (int i = 0; i < 50; i++) {
+		const char *content = i % 2 ? "abc" : "abd";
+		assert_int_equal(pwrite(blind, content, 3, 0), 3);
+		assert_int_equal(thaw_digest_file_cached(state, fd, text, NULL), 0);
+		assert_int_equal(strcmp(text, ABC) == 0, i % 2);
 	}
 }
 
@@ -497,7 +536,7 @@ static void test_snapshot_names(void **opaque)
 	assert_int_equal(thaw_snapshot_remove(state, "none", &err), -ENOENT);
 	assert_int_equal(thaw_snapshot_remove(state, "..", &err), -EINVAL);
 	assert_int_equal(mkdirat(state->snapshots, "empty", 0700), 0);
-	assert_int_equal(thaw_snapshot_open(state, "empty", &snapshot, &err), -EBADMSG);
+	assert_int_equal(thaw_snapshot_open(state, "empty", &snapshot, &err), -EKEYREJECTED);
 	assert_int_equal(thaw_snapshot_remove(state, "empty", &err), 0);
 	assert_false(exists(state->snapshots, "empty"));
 }
@@ -512,6 +551,7 @@ int main(void)
 		T(test_copy_keeps_holes),
 		T(test_digest),
 		T(test_digest_notes),
+		T(test_digest_without_reading),
 		T(test_digest_sparse),
 		T(test_kvm_kind),
 		T(test_code_is_named_by_content),

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "service_operations_harness.h"
-#include "host/api/keyring.h"
+#include "host/keyring.h"
 #include "host/daemon/archives.h"
 #include "host/operations/common.h"
 #include "host/operations/download.h"

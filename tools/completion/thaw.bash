@@ -65,7 +65,7 @@ _thaw() {
 	--cpu-template) words="auto host software-kvm" ;;
 	*)
 		case "$command" in
-		"") words="doctor run snapshot invoke bench account logs top --version $common" ;;
+		"") words="doctor run snapshot invoke bench trust account logs top --version $common" ;;
 		doctor) words=$common ;;
 		run) words="$function $common" ;;
 		snapshot)
@@ -84,6 +84,7 @@ _thaw() {
 			words="$(_thaw_snapshots) --n --cold-n --warm-n --evicted-n --modes --event --out
 				--no-plot $common"
 			;;
+		trust) words="$(_thaw_snapshots) $common" ;;
 		account)
 			case "$verb" in
 			"") words="create key ls disable enable --data --help" ;;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/api/keyring.h"
+#include "host/keyring.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -16,8 +16,8 @@
  *
  * A keyring may be used by several threads at once. Nothing here is logged.
  */
-#ifndef THAW_HOST_API_KEYRING_H
-#define THAW_HOST_API_KEYRING_H
+#ifndef THAW_HOST_KEYRING_H
+#define THAW_HOST_KEYRING_H
 
 #include <stdbool.h>
 #include <stddef.h>
