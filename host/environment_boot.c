@@ -207,9 +207,10 @@ static int environment_start_runtime(struct thaw_environment *environment,
 		machine->init_timeout_ms ? machine->init_timeout_ms : THAW_TIMEOUT_INIT));
 	message.body_case = THAW__AGENT__HOST_MESSAGE__BODY_INIT;
 	message.init = &init;
+	uint64_t began = thaw_monotonic_ns();
 	int rc = thaw_agent_send(&environment->agent, &message, &seq, err);
 	uint64_t deadline =
-		thaw_monotonic_ns() + (uint64_t)init.timeout_ms * 1000000u +
+		began + (uint64_t)init.timeout_ms * 1000000u +
 		thaw_timeout_ms(environment_patience(environment, THAW_TIMEOUT_GRACE)) * 1000000ull;
 	if (rc == 0)
 		rc = thaw_agent_receive(&environment->agent, seq,
@@ -218,9 +219,9 @@ static int environment_start_runtime(struct thaw_environment *environment,
 	if (rc < 0)
 		return thaw_error_wrap(err, "starting the runtime");
 	thaw_phases_mark(&environment->phases, "init");
-	rc = environment_note_start(environment, answer->init_done->outcome,
-				    &answer->init_done->error_json, answer->init_done->duration_us,
-				    err);
+	rc = environment_note_start(
+		environment, answer->init_done->outcome, &answer->init_done->error_json,
+		environment_believe_us(answer->init_done->duration_us, began), err);
 	thaw__agent__guest_message__free_unpacked(answer, NULL);
 	return rc;
 }
