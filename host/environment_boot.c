@@ -160,14 +160,11 @@ static int environment_configure(struct thaw_environment *environment,
 	cleanup_free Thaw__Agent__Variable **variables = calloc(count + 1, sizeof(*variables));
 	struct function_texts texts;
 	struct mount_texts mounts;
-	uint8_t entropy[ENVIRONMENT_ENTROPY];
 	uint32_t seq;
 
 	if (!storage || !variables)
 		return thaw_error_errno(err, ENOMEM, "configuring the agent");
 	int rc = environment_name_log_stream(environment, err);
-	if (rc == 0)
-		rc = environment_random(entropy, sizeof(entropy), err);
 	if (rc < 0)
 		return rc;
 	environment_fill_mounts(machine, &mounts, &configure);
@@ -176,8 +173,8 @@ static int environment_configure(struct thaw_environment *environment,
 	configure.tmp = &tmp;
 	environment_fill_function(environment, machine, &texts, &function, variables, storage);
 	configure.function = &function;
-	configure.entropy.data = entropy;
-	configure.entropy.len = sizeof(entropy);
+	/* No entropy: the guest has had its seed from setup_data, and the kernel has wiped it. What
+	 * comes by vsock would stay in the kernel's buffers, and be in the snapshot. */
 	configure.wall_clock_ns = thaw_realtime_ns();
 	message.body_case = THAW__AGENT__HOST_MESSAGE__BODY_CONFIGURE;
 	message.configure = &configure;
@@ -187,7 +184,6 @@ static int environment_configure(struct thaw_environment *environment,
 			&environment->agent, seq, THAW__AGENT__GUEST_MESSAGE__BODY_CONFIGURED,
 			thaw_deadline(environment_patience(environment, THAW_TIMEOUT_AGENT)), NULL,
 			err);
-	explicit_bzero(entropy, sizeof(entropy));
 	if (rc < 0)
 		return thaw_error_wrap(err, "configuring the guest");
 	thaw_phases_mark(&environment->phases, "configure");
