@@ -19,6 +19,10 @@ def do_doors(event, _):
     return doors.try_all()
 
 
+def do_doors_and_forge(event, own):
+    return [doors.try_all(), talk.forge(own)]
+
+
 def do_kill_all(event, _):
     """Every process that it can reach, in the end itself."""
     try:
@@ -92,6 +96,7 @@ def do_leave(event, _):
 
 
 def do_find(event, _):
+    time.sleep(event.get("s", 0))
     found = {"environ": os.environ.get("WORD")}
     for folder in ("/tmp", "/dev/shm"):
         try:

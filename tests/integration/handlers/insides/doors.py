@@ -84,8 +84,8 @@ def others():
     return seen
 
 
-def unix_agent():
-    """Descriptors that the agent left open in us."""
+def descriptors():
+    """Those that the agent left open in us: none but pipes and its socket."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         try:
@@ -100,6 +100,8 @@ def unix_agent():
 
 def doors():
     found = {
+        # First, before we have opened any ourselves.
+        "descriptors": descriptors,
         "kill 1": lambda: os.kill(1, 9),
         "stop 1": lambda: os.kill(1, 19),
         "ptrace 1": lambda: system.call("ptrace", 16, 1, 0, 0),
@@ -108,7 +110,6 @@ def doors():
         "pidfd 1": lambda: system.call("pidfd_getfd", system.call("pidfd_open", 1, 0), 0, 0),
         "nice 1": lambda: os.setpriority(os.PRIO_PROCESS, 1, 19),
         "others": others,
-        "descriptors": unix_agent,
         "mount": lambda: system.call("mount", b"none", b"/tmp", b"tmpfs", 0, 0),
         "bind": lambda: system.call("mount", b"/tmp", b"/var/task", b"", 4096, 0),
         "remount /": lambda: remount(b"/"),

@@ -16,17 +16,16 @@ HELD = []
 
 
 def connect(seconds=5):
-    connection = socket.create_connection((HOST, int(PORT)), seconds)
-    return connection
+    return socket.create_connection((HOST, int(PORT)), seconds)
 
 
-def exchange(data, connection=None):
-    """The status line of the answer, and its body; or why there is none."""
+def exchange(data):
+    """The status of the answer, or why there is none."""
     try:
-        connection = connection or connect()
-        with connection:
+        with connect() as connection:
             connection.sendall(data)
             answer = b""
+            connection.settimeout(0.5)
             while b"\r\n\r\n" not in answer:
                 piece = connection.recv(4096)
                 if not piece:
@@ -34,7 +33,7 @@ def exchange(data, connection=None):
                 answer += piece
     except OSError as error:
         return errno.errorcode.get(error.errno, str(error))
-    return answer.split(b"\r\n", 1)[0].decode("latin-1")
+    return int(answer.split(b" ", 2)[1]) if answer else None
 
 
 def request(method, path, body=b"", headers=(), length=None):
