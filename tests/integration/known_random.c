@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For LD_PRELOAD: a getrandom(2) whose bytes can be found again. Each 16 of them are "known-random" and a
- * number that no others have.
+ * For LD_PRELOAD: a getrandom(2) whose bytes can be found again. Each 16 of them are "known-random"
+ * and a number that no others have.
  */
 #include <stdatomic.h>
 #include <stdint.h>
