@@ -19,8 +19,8 @@ sys.path.append(support.handler("behaviours"))
 import tsc  # noqa: E402  pylint: disable=wrong-import-position
 
 CLONES = 30
-# For Uniqueness, in batches: so many in a minute. THAW_CLONES=2000 takes its time.
-MANY = int(os.environ.get("THAW_CLONES", 60 if support.EMULATED else 180))
+# For Uniqueness: so many in half a minute. THAW_CLONES=2000 takes its time.
+MANY = int(os.environ.get("THAW_CLONES", 24 if support.EMULATED else 150))
 PARALLEL = 2
 TOLERANCE = 0.050
 # Until 30 guests that start at once have settled, where kernels are emulated.
