@@ -12,6 +12,7 @@
 
 #include <linux/random.h>
 
+#include "agent/identity.h"
 #include "agent/mark.h"
 #include "agent/outcome.h"
 #include "lib/clock.h"
@@ -147,17 +148,8 @@ void thaw_freeze_expired(struct thaw_session *session)
 	}
 }
 
-int thaw_entropy_add(const uint8_t *data, size_t size, struct thaw_error *err)
+static int entropy_give(struct rand_pool_info *pool, struct thaw_error *err)
 {
-	if (size < THAW_ENTROPY_MIN || size > THAW_ENTROPY_MAX)
-		return thaw_error_set(err, EINVAL, "%zu bytes of entropy where %u to %u are due",
-				      size, THAW_ENTROPY_MIN, THAW_ENTROPY_MAX);
-	cleanup_free struct rand_pool_info *pool = malloc(sizeof(*pool) + size);
-	if (!pool)
-		return thaw_error_errno(err, ENOMEM, "adding entropy");
-	pool->entropy_count = (int)size * 8;
-	pool->buf_size = (int)size;
-	memcpy(pool->buf, data, size);
 	/* Kept open: in a restored guest every call counts, and this one is always needed. */
 	static int fd = -1;
 	if (fd < 0)
@@ -169,6 +161,22 @@ int thaw_entropy_add(const uint8_t *data, size_t size, struct thaw_error *err)
 	if (ioctl(fd, RNDADDENTROPY, pool) < 0 || ioctl(fd, RNDRESEEDCRNG) < 0)
 		return thaw_error_errno(err, errno, "adding entropy");
 	return 0;
+}
+
+int thaw_entropy_add(const uint8_t *data, size_t size, struct thaw_error *err)
+{
+	if (size < THAW_ENTROPY_MIN || size > THAW_ENTROPY_MAX)
+		return thaw_error_set(err, EINVAL, "%zu bytes of entropy where %u to %u are due",
+				      size, THAW_ENTROPY_MIN, THAW_ENTROPY_MAX);
+	cleanup_free struct rand_pool_info *pool = malloc(sizeof(*pool) + size);
+	if (!pool)
+		return thaw_error_errno(err, ENOMEM, "adding entropy");
+	pool->entropy_count = (int)size * 8;
+	pool->buf_size = (int)size;
+	memcpy(pool->buf, data, size);
+	int rc = entropy_give(pool, err);
+	explicit_bzero(pool->buf, size);
+	return rc;
 }
 
 static int clock_set(uint64_t ns, struct thaw_error *err)
@@ -230,7 +238,11 @@ void thaw_resume_begin(struct thaw_session *session)
 	if (session->config.machine) {
 		rc = thaw_entropy_add(resume->entropy.data, resume->entropy.len, &err);
 		if (rc == 0)
+			explicit_bzero(resume->entropy.data, resume->entropy.len);
+		if (rc == 0)
 			rc = thaw_wall_clock_set(resume->wall_clock_ns, &err);
+		if (rc == 0)
+			rc = thaw_identity_renew(&err);
 	} else if (resume->entropy.len < THAW_ENTROPY_MIN) {
 		rc = thaw_error_set(&err, EINVAL, "%zu bytes of entropy", resume->entropy.len);
 	}

@@ -41,6 +41,9 @@ int thaw_guard_install(void)
 		RETURN(SECCOMP_RET_ALLOW),
 		/* Programs in the kernel: by far the largest attack surface without privileges. */
 		DENY(SYS_bpf, EPERM),
+		/* A ring carries system calls past this filter, sockets of any family among them.
+		 */
+		DENY(SYS_io_uring_setup, ENOSYS),
 		/* Faults answered by user space widen the window of every race in the kernel. */
 		DENY(SYS_userfaultfd, EPERM),
 		/* Counters of the whole machine: a side channel into the agent. */

@@ -15,6 +15,10 @@
 #define READ_MIN THAW_HTTP_HEAD_MAX
 /* A client that pipelines requests and reads no answers is not listened to above this. */
 #define UNSENT_MAX (64u * 1024)
+/* Of one connection, when those who spoke are dead. More than what a response can be in, were each
+ * read a page: a last word that goes on and on (a write of gigabytes ends with its last byte) is
+ * cut. */
+#define DRAIN_READS_MAX 4096u
 
 static const char *reason_phrase(int status)
 {
@@ -461,8 +465,12 @@ void thaw_http_server_drain(struct thaw_http_server *server)
 {
 	for (size_t i = 0; i < THAW_HTTP_CONNECTIONS; i++) {
 		struct thaw_http_conn *conn = &server->conns[i];
-		while (conn->watch.fd >= 0 && !conn->paused && !conn->ended &&
-		       conn->phase != THAW_HTTP_WAIT && conn_read(conn))
+		/* Nor is read what could not be parsed, as nobody takes the answers before. */
+		for (unsigned int reads = 0;
+		     reads < DRAIN_READS_MAX && conn->watch.fd >= 0 && !conn->paused &&
+		     !conn->ended && conn->phase != THAW_HTTP_WAIT &&
+		     thaw_http_unsent(conn) <= UNSENT_MAX && conn_read(conn);
+		     reads++)
 			conn_parse(conn);
 	}
 }

@@ -92,8 +92,8 @@ int thaw_http_server_adopt(struct thaw_http_server *server, int fd);
 
 /* Closes all connections, without `gone`. The listener stays. */
 void thaw_http_server_drop_all(struct thaw_http_server *server);
-/* Reads what has arrived on every connection until there is no more: the last words of processes
- * that have just died. */
+/* Reads what has arrived on every connection until there is no more, within bounds: the last words
+ * of processes that have just died. */
 void thaw_http_server_drain(struct thaw_http_server *server);
 
 /*

@@ -2,6 +2,7 @@
 #include "agent/link.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -97,6 +98,13 @@ void thaw_link_close(struct thaw_link *link)
 	thaw_buffer_consume(&link->out, thaw_buffer_size(&link->out));
 }
 
+/* Entropy is wiped where it has been: here as it came, in the message by who uses it. */
+static bool is_secret(const Thaw__Agent__HostMessage *message)
+{
+	return message && (message->body_case == THAW__AGENT__HOST_MESSAGE__BODY_CONFIGURE ||
+			   message->body_case == THAW__AGENT__HOST_MESSAGE__BODY_RESUME);
+}
+
 Thaw__Agent__HostMessage *thaw_link_next(struct thaw_link *link)
 {
 	const uint8_t *body;
@@ -110,6 +118,8 @@ Thaw__Agent__HostMessage *thaw_link_next(struct thaw_link *link)
 	if (rc > 0) {
 		Thaw__Agent__HostMessage *message =
 			thaw__agent__host_message__unpack(NULL, size, body);
+		if (is_secret(message))
+			explicit_bzero((uint8_t *)body, size);
 		if (message) {
 			if (!(link->watch.events & EPOLLIN))
 				thaw_loop_change(link->loop, &link->watch, wanted_events(link));

@@ -339,6 +339,10 @@ static void end_response(struct thaw_runtime_api *api, struct thaw_http_conn *co
 static void wait_for_event(struct thaw_runtime_api *api, struct thaw_http_conn *conn,
 			   enum thaw_api_state state)
 {
+	/* One that took the event and asks for the next by another is done with the first. */
+	if (api->given && api->given != conn && api->given != api->posting)
+		api->given->pinned = false;
+	api->given = conn;
 	api->waiting = conn;
 	conn->pinned = true;
 	api->state = state;
@@ -426,7 +430,7 @@ void thaw_runtime_api_close(struct thaw_runtime_api *api)
 void thaw_runtime_api_reset(struct thaw_runtime_api *api)
 {
 	thaw_http_server_drop_all(&api->server);
-	api->waiting = api->feeding = api->posting = NULL;
+	api->waiting = api->given = api->feeding = api->posting = NULL;
 	api->state = THAW_API_STARTED;
 	api->request_id[0] = 0;
 }
@@ -462,7 +466,6 @@ void thaw_runtime_api_invoke(struct thaw_runtime_api *api, const struct thaw_inv
 	api->waiting = NULL;
 	api->state = THAW_API_RUNNING;
 	api->feeding = event->payload_size < event->payload_total ? conn : NULL;
-	conn->pinned = api->feeding != NULL;
 	thaw_http_reply(conn, 200, fields, event->payload, event->payload_size,
 			event->payload_total, false);
 }
@@ -473,10 +476,8 @@ void thaw_runtime_api_payload(struct thaw_runtime_api *api, const uint8_t *data,
 
 	if (!conn)
 		return;
-	if (conn->owed == size) {
+	if (conn->owed == size)
 		api->feeding = NULL;
-		conn->pinned = false;
-	}
 	thaw_http_send(conn, data, size);
 }
 
@@ -496,7 +497,6 @@ void thaw_runtime_api_restore(struct thaw_runtime_api *api, const char *log_stre
 		snprintf(fields, sizeof(fields), "Thaw-Log-Stream: %s\r\n", log_stream);
 	api->waiting = NULL;
 	api->state = THAW_API_RESTORING;
-	conn->pinned = false;
 	thaw_http_reply(conn, 200, fields, "", 0, 0, false);
 }
 

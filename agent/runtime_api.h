@@ -80,6 +80,8 @@ struct thaw_runtime_api {
 	void *owner;
 	enum thaw_api_state state;
 	struct thaw_http_conn *waiting; /* in invocation/next or restore/next */
+	struct thaw_http_conn
+		*given; /* has got an event: keeps its place while it is silent over it */
 	struct thaw_http_conn *feeding; /* gets an event whose payload is still coming */
 	struct thaw_http_conn *posting; /* sends the response, or an error */
 	unsigned int posting_route;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/freeze.h"
+#include "agent/identity.h"
 #include "agent/invocation.h"
 #include "agent/mark.h"
 #include "agent/mounts.h"
@@ -76,12 +77,17 @@ static int configure_machine(struct thaw_session *session, const Thaw__Agent__Co
 
 	if (c->entropy.len)
 		rc = thaw_entropy_add(c->entropy.data, c->entropy.len, err);
+	/* The message is kept, and memory may become a snapshot. */
+	if (c->entropy.len)
+		explicit_bzero(c->entropy.data, c->entropy.len);
 	if (rc == 0)
 		rc = thaw_wall_clock_set(c->wall_clock_ns, err);
 	if (rc == 0)
 		rc = thaw_mounts_apply(session->config.place.root, c, err);
 	if (rc == 0 && network)
 		rc = thaw_network_apply(network, session->config.place.root, err);
+	if (rc == 0)
+		rc = thaw_identity_lay(session->config.place.root, err);
 	if (rc < 0)
 		return rc;
 	return thaw_cgroup_limit(&session->cgroup, session->config.cgroup_dir,

@@ -14,8 +14,11 @@
 #include "lib/error.h"
 
 #define GREETING_MAX 32 /* "OK 4294967295\n" */
-/* Of log lines that may be taken in when the time is over, in search of the answer. */
+/* What is taken in after the deadline: an answer that was sent in time may lie there. */
 #define LATE_MAX (1u << 20)
+/* What a message may take in memory, beyond twice its length on the wire: fields of two bytes each
+ * would take fifty times that. */
+#define UNPACK_MAX (64u << 10)
 
 int thaw_agent_open(struct thaw_agent *agent, int fd, unsigned int port, struct thaw_error *err)
 {
@@ -236,8 +239,68 @@ int thaw_agent_wait_greeting(struct thaw_agent *agent, uint64_t deadline, struct
 	return 0;
 }
 
+/* --- messages --- */
+
+struct budget {
+	size_t left;
+};
+
+static void *budget_alloc(void *opaque, size_t size)
+{
+	struct budget *budget = opaque;
+
+	if (size > budget->left)
+		return NULL;
+	budget->left -= size;
+	return malloc(size);
+}
+
+static void budget_free(void *opaque, void *data)
+{
+	(void)opaque;
+	free(data);
+}
+
+/* NULL when it is malformed, or not worth its memory. */
+static Thaw__Agent__GuestMessage *agent_unpack(const uint8_t *body, size_t size)
+{
+	struct budget budget = {.left = 2 * size + UNPACK_MAX};
+	ProtobufCAllocator allocator = {
+		.alloc = budget_alloc,
+		.free = budget_free,
+		.allocator_data = &budget,
+	};
+
+	return thaw__agent__guest_message__unpack(&allocator, size, body);
+}
+
+static void agent_take_log(struct thaw_agent *agent, const Thaw__Agent__Log *log)
+{
+	/* Sources that are none are the handler's. */
+	Thaw__Agent__Log__Source source =
+		log->source == THAW__AGENT__LOG__SOURCE__STDERR ||
+				log->source == THAW__AGENT__LOG__SOURCE__AGENT
+			? log->source
+			: THAW__AGENT__LOG__SOURCE__STDOUT;
+
+	if (agent->log)
+		agent->log(agent->log_context, source, log->data.data, log->data.len, log->dropped);
+}
+
+/* `size` bytes more have come. A guest that talks without end must not outrun the deadline; but we
+ * may have stood still ourselves (SIGSTOP, a suspended host), and the answer lies behind what came
+ * then.
+ * `*late` counts what came after it. */
+static int agent_late(uint64_t deadline, size_t *late, size_t size, struct thaw_error *err)
+{
+	*late += thaw_deadline_left(deadline) == 0 ? size : 0;
+	if (*late <= LATE_MAX)
+		return 0;
+	return thaw_error_set(err, ETIMEDOUT, "the agent did not answer in time");
+}
+
 /* The next message that is not a log line. */
-static int agent_next(struct thaw_agent *agent, uint64_t deadline,
+static int agent_next(struct thaw_agent *agent, uint64_t deadline, size_t *late,
 		      Thaw__Agent__GuestMessage **message, struct thaw_error *err)
 {
 	for (;;) {
@@ -248,8 +311,7 @@ static int agent_next(struct thaw_agent *agent, uint64_t deadline,
 		if (rc < 0)
 			return thaw_error_set(err, EPROTO, "the agent sent an oversized frame");
 		if (rc > 0) {
-			Thaw__Agent__GuestMessage *got =
-				thaw__agent__guest_message__unpack(NULL, size, body);
+			Thaw__Agent__GuestMessage *got = agent_unpack(body, size);
 			if (!got)
 				return thaw_error_set(err, EPROTO,
 						      "the agent sent a malformed message");
@@ -257,19 +319,8 @@ static int agent_next(struct thaw_agent *agent, uint64_t deadline,
 				*message = got;
 				return 0;
 			}
-			if (agent->log)
-				agent->log(agent->log_context, got->log->source,
-					   got->log->data.data, got->log->data.len,
-					   got->log->dropped);
+			agent_take_log(agent, got->log);
 			thaw__agent__guest_message__free_unpacked(got, NULL);
-			/* A guest that logs without end must not outrun the deadline; but we may
-			 * have stood still ourselves (SIGSTOP, a suspended host), and the answer
-			 * lies behind these. */
-			agent->late +=
-				thaw_deadline_left(deadline) == 0 ? THAW_FRAME_HEADER + size : 0;
-			if (agent->late > LATE_MAX)
-				return thaw_error_set(err, ETIMEDOUT,
-						      "the agent did not answer in time");
 			continue;
 		}
 		/* What has not been asked yet is not answered: no need to look. */
@@ -277,8 +328,9 @@ static int agent_next(struct thaw_agent *agent, uint64_t deadline,
 		if (rc < 0)
 			return rc;
 		ssize_t n = thaw_frame_fill(&agent->reader, agent->fd);
-		if (n == -EAGAIN) {
-			rc = agent_poll(agent, deadline, err);
+		if (n == -EAGAIN || n > 0) {
+			rc = n > 0 ? agent_late(deadline, late, (size_t)n, err)
+				   : agent_poll(agent, deadline, err);
 			if (rc < 0)
 				return rc;
 		} else if (n == -EMSGSIZE) {
@@ -316,16 +368,16 @@ int thaw_agent_receive(struct thaw_agent *agent, uint32_t seq,
 		       Thaw__Agent__GuestMessage **message, struct thaw_error *err)
 {
 	Thaw__Agent__GuestMessage *got = NULL;
+	size_t late = 0;
 
 	if (agent->asked_count == 0 || agent->asked[0].seq != seq)
 		return thaw_error_set(err, EINVAL, "the agent was not asked that");
 	bool invoke = agent->asked[0].invoke;
-	agent->late = 0;
 	if (invoke)
 		agent->response_size = 0;
 	int rc = thaw_agent_wait_greeting(agent, deadline, err);
 	while (rc == 0) {
-		rc = agent_next(agent, deadline, &got, err);
+		rc = agent_next(agent, deadline, &late, &got, err);
 		if (rc < 0)
 			break;
 		if (got->seq != seq) {

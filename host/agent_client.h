@@ -49,7 +49,6 @@ struct thaw_agent {
 		bool invoke;
 	} asked[THAW_AGENT_ASKED_MAX]; /* not yet answered, oldest first */
 	size_t asked_count;
-	size_t late; /* bytes of log that have come since the deadline of the answer waited for */
 	struct thaw_frame_reader reader;
 	uint8_t *out; /* not yet written */
 	size_t out_size, out_done, out_space;

@@ -137,6 +137,23 @@ int environment_open_agent(struct thaw_environment *environment, int *theirs,
 	return rc;
 }
 
+uint64_t environment_believe_us(uint64_t told_us, uint64_t since_ns)
+{
+	uint64_t most_us = (thaw_monotonic_ns() - since_ns) / 1000;
+
+	return told_us < most_us ? told_us : most_us;
+}
+
+/* A type of errors, as it may stand in a line, in a header, in JSON. */
+static void take_error_type(char *out, size_t size, const char *told)
+{
+	snprintf(out, size, "%s", told ? told : "");
+	for (char *c = out; *c; c++) {
+		if (*c <= ' ' || *c >= 0x7f)
+			*c = '?';
+	}
+}
+
 int environment_note_start(struct thaw_environment *environment, Thaw__Agent__Outcome outcome,
 			   const ProtobufCBinaryData *document, uint64_t duration_us,
 			   struct thaw_error *err)
@@ -209,10 +226,11 @@ int thaw_environment_invoke(struct thaw_environment *environment,
 {
 	Thaw__Agent__GuestMessage *answer;
 	uint32_t seq = environment->ahead_seq;
+	uint64_t began = environment->restore_asked_ns; /* of one that was sent with the restore */
 	int rc = 0;
 
 	if (!seq) {
-		environment->phases.last = thaw_monotonic_ns();
+		began = environment->phases.last = thaw_monotonic_ns();
 		rc = environment_send_invoke(environment, invocation, &seq, err);
 	}
 	environment->ahead_seq = 0;
@@ -229,12 +247,11 @@ int thaw_environment_invoke(struct thaw_environment *environment,
 	result->outcome = done->outcome;
 	result->response = environment->agent.response;
 	result->response_size = environment->agent.response_size;
-	snprintf(result->error_type, sizeof(result->error_type), "%s",
-		 done->error_type ? done->error_type : "");
-	thaw_text_printable(result->error_type);
-	result->duration_us = done->duration_us;
-	result->init_duration_us = done->init_duration_us;
-	result->max_memory_kib = done->max_memory_kib;
+	take_error_type(result->error_type, sizeof(result->error_type), done->error_type);
+	result->duration_us = environment_believe_us(done->duration_us, began);
+	result->init_duration_us = environment_believe_us(done->init_duration_us, began);
+	uint64_t most_kib = (uint64_t)thaw_function_guest_mib(environment->function) << 10;
+	result->max_memory_kib = done->max_memory_kib < most_kib ? done->max_memory_kib : most_kib;
 	thaw__agent__guest_message__free_unpacked(answer, NULL);
 	return 0;
 }

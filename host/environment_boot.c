@@ -189,14 +189,11 @@ static int environment_configure(struct thaw_environment *environment,
 	struct function_texts texts;
 	struct mount_texts mounts;
 	struct network_texts network;
-	uint8_t entropy[ENVIRONMENT_ENTROPY];
 	uint32_t seq;
 
 	if (!storage || !variables)
 		return thaw_error_errno(err, ENOMEM, "configuring the agent");
 	int rc = environment_name_log_stream(environment, err);
-	if (rc == 0)
-		rc = environment_random(entropy, sizeof(entropy), err);
 	if (rc < 0)
 		return rc;
 	environment_fill_mounts(machine, &mounts, &configure);
@@ -207,8 +204,8 @@ static int environment_configure(struct thaw_environment *environment,
 	configure.function = &function;
 	if (machine->network)
 		environment_fill_network(machine->network, &network, &configure);
-	configure.entropy.data = entropy;
-	configure.entropy.len = sizeof(entropy);
+	/* No entropy: the guest has had its seed from setup_data, and the kernel has wiped it. What
+	 * comes by vsock would stay in the kernel's buffers, and be in the snapshot. */
 	configure.wall_clock_ns = thaw_realtime_ns();
 	message.body_case = THAW__AGENT__HOST_MESSAGE__BODY_CONFIGURE;
 	message.configure = &configure;
@@ -218,7 +215,6 @@ static int environment_configure(struct thaw_environment *environment,
 			&environment->agent, seq, THAW__AGENT__GUEST_MESSAGE__BODY_CONFIGURED,
 			thaw_deadline(environment_patience(environment, THAW_TIMEOUT_AGENT)), NULL,
 			err);
-	explicit_bzero(entropy, sizeof(entropy));
 	if (rc < 0)
 		return thaw_error_wrap(err, "configuring the guest");
 	thaw_phases_mark(&environment->phases, "configure");
@@ -238,9 +234,10 @@ static int environment_start_runtime(struct thaw_environment *environment,
 		machine->init_timeout_ms ? machine->init_timeout_ms : THAW_TIMEOUT_INIT));
 	message.body_case = THAW__AGENT__HOST_MESSAGE__BODY_INIT;
 	message.init = &init;
+	uint64_t began = thaw_monotonic_ns();
 	int rc = thaw_agent_send(&environment->agent, &message, &seq, err);
 	uint64_t deadline =
-		thaw_monotonic_ns() + (uint64_t)init.timeout_ms * 1000000u +
+		began + (uint64_t)init.timeout_ms * 1000000u +
 		thaw_timeout_ms(environment_patience(environment, THAW_TIMEOUT_GRACE)) * 1000000ull;
 	if (rc == 0)
 		rc = thaw_agent_receive(&environment->agent, seq,
@@ -249,9 +246,9 @@ static int environment_start_runtime(struct thaw_environment *environment,
 	if (rc < 0)
 		return thaw_error_wrap(err, "starting the runtime");
 	thaw_phases_mark(&environment->phases, "init");
-	rc = environment_note_start(environment, answer->init_done->outcome,
-				    &answer->init_done->error_json, answer->init_done->duration_us,
-				    err);
+	rc = environment_note_start(
+		environment, answer->init_done->outcome, &answer->init_done->error_json,
+		environment_believe_us(answer->init_done->duration_us, began), err);
 	thaw__agent__guest_message__free_unpacked(answer, NULL);
 	return rc;
 }

@@ -46,6 +46,10 @@ int environment_send_invoke(struct thaw_environment *environment,
 			    const struct thaw_invocation *invocation, uint32_t *seq,
 			    struct thaw_error *err);
 
+/* A duration that the guest tells, of something that began after `since_ns` (CLOCK_MONOTONIC): no
+ * more than has passed. */
+uint64_t environment_believe_us(uint64_t told_us, uint64_t since_ns);
+
 /* Keeps what init, or a restore, came to. */
 int environment_note_start(struct thaw_environment *environment, Thaw__Agent__Outcome outcome,
 			   const ProtobufCBinaryData *document, uint64_t duration_us,

@@ -99,9 +99,10 @@ static int environment_resumed(struct thaw_environment *environment, uint32_t se
 		return thaw_error_wrap(err, "resuming the function");
 	thaw_phases_mark(&environment->phases, "resume");
 	environment->restore_ready_ns = environment->phases.last;
-	rc = environment_note_start(environment, answer->resumed->outcome,
-				    &answer->resumed->error_json, answer->resumed->duration_us,
-				    err);
+	rc = environment_note_start(
+		environment, answer->resumed->outcome, &answer->resumed->error_json,
+		environment_believe_us(answer->resumed->duration_us, environment->restore_asked_ns),
+		err);
 	thaw__agent__guest_message__free_unpacked(answer, NULL);
 	return rc;
 }

@@ -201,11 +201,16 @@ void tool_log(void *context, Thaw__Agent__Log__Source source, const uint8_t *dat
 		fprintf(file, "%s[%llu bytes of logs were lost here]\n", line_open ? "\n" : "",
 			(unsigned long long)dropped);
 	if (terminal) {
-		/* A handler's text must not drive a person's terminal. */
+		/* A handler's text must not drive a person's terminal. U+0080 to U+009F are the
+		 * control characters that begin with 0xc2; it may have come with the piece before.
+		 */
+		static uint8_t last;
 		for (size_t i = 0; i < size; i++) {
 			uint8_t c = data[i];
-			bool bad = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+			bool bad = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ||
+				   (last == 0xc2 && c >= 0x80 && c <= 0x9f);
 			fputc(bad ? '?' : c, file);
+			last = c;
 		}
 	} else {
 		fwrite(data, 1, size, file);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/api/validation.h"
 #include "host/code.h"
 #include "host/daemon/archives.h"
 #include "host/daemon/network.h"
@@ -55,6 +56,17 @@ struct thaw_snapshots {
 };
 
 /* --- making one --- */
+
+/* A reason is told in JSON: what is not UTF-8, or was cut within a character, keeps its ASCII. */
+static void reason_clean(char *text)
+{
+	if (thaw_utf8_valid(text))
+		return;
+	for (unsigned char *c = (unsigned char *)text; *c; c++) {
+		if (*c >= 0x80)
+			*c = '?';
+	}
+}
 
 /* What its init prints goes to the function's log. */
 struct making {
@@ -188,6 +200,7 @@ static bool snapshots_make(struct thaw_snapshots *snapshots, int64_t function_id
 		 id);
 	making_open_log(&making, &err);
 	int made = making_run(&making, name, &function_failed, &why);
+	reason_clean(why.message);
 	thaw_log_stream_close(making.log);
 	const struct thaw_function *function = &making.target->function;
 	if (made == 0)

@@ -236,6 +236,28 @@ static void line_add(struct thaw_log_stream *stream, enum thaw_log_kind kind,
 	line->text.size += size;
 }
 
+/* In debt all that ends before the last line feed is dropped, and not looked at line by line: that
+ * would cost us more than it costs a guest to print it. How much of `data` is done with. */
+static size_t lines_drop(struct thaw_log_stream *stream, enum thaw_log_kind kind,
+			 const uint8_t *data, size_t size)
+{
+	struct line *line = &stream->lines[kind];
+
+	if (kind == THAW_LOG_KIND_PLATFORM || stream->tokens >= 0)
+		return 0;
+	rate_fill(stream);
+	const uint8_t *feed = stream->tokens < 0 ? memrchr(data, '\n', size) : NULL;
+	if (!feed)
+		return 0;
+	size_t done = (size_t)(feed - data) + 1;
+	stream->dropped_bytes += line->text.size + done;
+	atomic_fetch_add_explicit(&stream->logs->dropped_bytes, line->text.size + done,
+				  memory_order_relaxed);
+	line->text.size = 0;
+	line->begun = line->cut = false;
+	return done;
+}
+
 void thaw_log_stream_write(struct thaw_log_stream *stream, enum thaw_log_kind kind,
 			   const char *request_id, const uint8_t *data, size_t size)
 {
@@ -243,6 +265,11 @@ void thaw_log_stream_write(struct thaw_log_stream *stream, enum thaw_log_kind ki
 		return;
 	struct line *line = &stream->lines[kind];
 	while (size) {
+		size_t done = lines_drop(stream, kind, data, size);
+		data += done;
+		size -= done;
+		if (!size)
+			break;
 		const uint8_t *feed = memchr(data, '\n', size);
 		size_t take = feed ? (size_t)(feed - data) : size;
 		size_t room = THAW_LOG_TEXT_MAX - line->text.size;

@@ -3,6 +3,7 @@
 """Many clones of one snapshot at once: all answer, none has another's randomness, and every one
 has the host's time."""
 
+import concurrent.futures
 import json
 import os
 import re
@@ -18,9 +19,67 @@ sys.path.append(support.handler("behaviours"))
 import tsc  # noqa: E402  pylint: disable=wrong-import-position
 
 CLONES = 30
+# For Uniqueness: so many in half a minute. THAW_CLONES=2000 takes its time.
+MANY = int(os.environ.get("THAW_CLONES", 24 if support.EMULATED else 150))
+PARALLEL = 2
 TOLERANCE = 0.050
 # Until 30 guests that start at once have settled, where kernels are emulated.
 CLOCKS_LIMIT = 180
+
+
+# Sources of 128 bits, and those that are a clone's own as long as it lives.
+STREAMS = ("urandom", "uuid4", "kernel", "ssl", "getrandom", "device", "secrets")
+WHOLE = ("urandom", "ssl", "getrandom", "device", "secrets")  # no bits of a UUID's version in them
+OWN = ("node", "boot")
+
+
+class Uniqueness(support.Case):
+    """Many clones, each with two events: nothing that one of them draws has been drawn by another, and what
+    all of them draw looks like chance."""
+
+    behaviours = True
+
+    def clone(self, number):
+        result = self.invoke({"do": "random", "bare": True}, "--keep", "--count", "2", limit=300)
+        self.assertEqual(result.code, OK, f"{number}: {result}")
+        answers = result.lines()
+        self.assertEqual(len(answers), 2, result)
+        return answers, [report["id"] for report in result.reports()]
+
+    def check_distinct(self, clones):
+        for source in clones[0][0]:
+            if source in OWN:
+                values = [answers[0][source] for answers in clones]
+                self.assertEqual(values, [answers[1][source] for answers in clones], source)
+            else:
+                values = [answer[source] for answers in clones for answer in answers]
+            self.assertEqual(len(set(values)), len(values), source)
+        values = [answer[source].replace("-", "") for answers in clones for answer in answers
+                  for source in STREAMS]
+        self.assertEqual(len(set(values)), len(values))
+
+    def check_chance(self, clones):
+        """Bits are set half of the time, and two values differ in half of their bits: streams that are not the
+        same but near to each other show here."""
+        for source in WHOLE:
+            values = [int(answer[source], 16) for answers in clones for answer in answers]
+            bits = 128 * len(values)
+            ones = sum(value.bit_count() for value in values)
+            self.assertLess(abs(ones - bits / 2), 6 * (bits ** 0.5) / 2, source)
+            nearest = min((one ^ other).bit_count() for at, one in enumerate(values)
+                          for other in values[:at])
+            # 128 coins, some millions of times: fewer than 24 heads is one chance in 10^7 or less.
+            self.assertGreater(nearest, 23, source)
+
+    def test_clones(self):
+        with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
+            found = list(pool.map(self.clone, range(MANY)))
+        clones = [answers for answers, _ in found]
+        ids = [one for _, both in found for one in both]
+        self.assertEqual(len(set(ids)), 2 * MANY)
+        self.check_distinct(clones)
+        self.check_chance(clones)
+        support.say(f"    {MANY} clones, {MANY / (time.monotonic() - self.began):.1f} a second")
 
 
 class Clones(support.Case):
@@ -37,9 +96,8 @@ class Clones(support.Case):
             values = [answer[source] for answer in answers]
             self.assertEqual(len(set(values)), CLONES, f"{source}: {values}")
         # Nor do bytes of one source turn up in another.
-        digits = [answer[key].replace("-", "") for answer in answers
-                  for key in ("urandom", "uuid4", "kernel", "ssl")]
-        self.assertEqual(len(set(digits)), 4 * CLONES)
+        digits = [answer[key].replace("-", "") for answer in answers for key in STREAMS]
+        self.assertEqual(len(set(digits)), len(STREAMS) * CLONES)
         support.say(f"    {CLONES} clones answered after {result.seconds:.1f} s")
 
     def start_clocks(self, count):

@@ -22,6 +22,10 @@ struct guest {
 	struct thaw_agent agent;
 	int socket; /* the guest's end, thaw-vmm's greeting included */
 	size_t logged;
+	Thaw__Agent__Log__Source source; /* of the latest log */
+	pthread_t thread;                /* talks */
+	const uint8_t *phrase;           /* what it says, again and again */
+	size_t phrase_size;
 };
 
 static void count_log(void *context, Thaw__Agent__Log__Source source, const uint8_t *data,
@@ -29,9 +33,9 @@ static void count_log(void *context, Thaw__Agent__Log__Source source, const uint
 {
 	struct guest *guest = context;
 
-	(void)source;
 	(void)data;
 	(void)dropped;
+	guest->source = source;
 	guest->logged += size;
 }
 
@@ -306,29 +310,164 @@ static void test_silence(void **state)
 	assert_int_equal(wait_pong(guest, seq, 20, NULL), -ETIMEDOUT);
 }
 
-/* A guest that logs for ever, and never answers. */
-static void *chatter(void *context)
+/* A guest that talks for ever. */
+static void *talk(void *context)
 {
-	struct guest *guest = context;
-	static const uint8_t frame[] = {7, 0, 0, 0, 0x62, 5, 0x12, 3, 'a', 'b', '\n'};
+	const struct guest *guest = context;
 
-	while (send(guest->socket, frame, sizeof(frame), MSG_NOSIGNAL) > 0)
+	while (send(guest->socket, guest->phrase, guest->phrase_size, MSG_NOSIGNAL) > 0)
 		;
 	return NULL;
 }
 
+static void talk_start(struct guest *guest, const void *phrase, size_t size)
+{
+	guest->phrase = phrase;
+	guest->phrase_size = size;
+	assert_int_equal(pthread_create(&guest->thread, NULL, talk, guest), 0);
+}
+
+static void talk_end(struct guest *guest)
+{
+	thaw_agent_close(&guest->agent);
+	pthread_join(guest->thread, NULL);
+}
+
+/* It logs, and never answers. */
 static void test_endless_log(void **state)
+{
+	static const uint8_t frame[] = {7, 0, 0, 0, 0x62, 5, 0x12, 3, 'a', 'b', '\n'};
+	struct guest *guest = *state;
+	uint32_t seq = ask_ping(guest);
+
+	greet(guest);
+	talk_start(guest, frame, sizeof(frame));
+	assert_int_equal(wait_pong(guest, seq, 100, NULL), -ETIMEDOUT);
+	assert_true(guest->logged > 0);
+	talk_end(guest);
+}
+
+/* A frame that comes bit by bit, and is always about to be whole. */
+static void test_endless_frame(void **state)
 {
 	struct guest *guest = *state;
 	uint32_t seq = ask_ping(guest);
-	pthread_t thread;
+	uint8_t header[THAW_FRAME_HEADER];
 
 	greet(guest);
-	assert_int_equal(pthread_create(&thread, NULL, chatter, guest), 0);
-	assert_int_equal(wait_pong(guest, seq, 100, NULL), -ETIMEDOUT);
-	assert_true(guest->logged > 0);
-	thaw_agent_close(&guest->agent);
-	pthread_join(thread, NULL);
+	thaw_frame_header(header, THAW_FRAME_MAX);
+	assert_int_equal(thaw_write_full(guest->socket, header, sizeof(header)), 0);
+	talk_start(guest, "x", 1);
+	assert_int_equal(wait_pong(guest, seq, 50, NULL), -ETIMEDOUT);
+	talk_end(guest);
+}
+
+/* A response of single bytes: six million of them would be allowed. */
+static void test_endless_chunks(void **state)
+{
+	static const uint8_t frame[] = {7, 0, 0, 0, 0x08, 1, 0x32, 3, 0x0a, 1, 'x'};
+	static uint8_t frames[sizeof(frame) * 6000];
+	struct guest *guest = *state;
+	uint32_t seq = ask_invoke(guest, (const uint8_t *)"{}", 2);
+
+	assert_int_equal(seq, 1);
+	/* So many at once that there is always more to read. */
+	for (size_t at = 0; at < sizeof(frames); at += sizeof(frame))
+		memcpy(frames + at, frame, sizeof(frame));
+	greet(guest);
+	talk_start(guest, frames, sizeof(frames));
+	assert_int_equal(
+		thaw_agent_receive_invoke(&guest->agent, seq, thaw_deadline(100), NULL, NULL),
+		-ETIMEDOUT);
+	assert_true(guest->agent.response_size > 0);
+	talk_end(guest);
+}
+
+/* A good answer, and half a million fields that nobody knows, each of which would be kept. */
+static void test_many_fields(void **state)
+{
+	struct guest *guest = *state;
+	uint32_t seq = ask_ping(guest);
+	size_t size = THAW_FRAME_HEADER + THAW_FRAME_MAX;
+	struct thaw_error err = {0};
+	uint8_t *frame = malloc(size);
+
+	assert_non_null(frame);
+	thaw_frame_header(frame, THAW_FRAME_MAX);
+	for (size_t at = THAW_FRAME_HEADER; at < size; at += 2) {
+		frame[at] = 15 << 3; /* field 15, a number */
+		frame[at + 1] = 0;
+	}
+	memcpy(frame + THAW_FRAME_HEADER, "\x08\x01\x1a\x00", 4); /* seq 1, a Pong */
+	assert_int_equal(seq, 1);
+	greet(guest);
+	talk_start(guest, frame, size);
+	assert_int_equal(wait_pong(guest, seq, 20000, &err), -EPROTO);
+	assert_string_equal(err.message, "the agent sent a malformed message");
+	talk_end(guest);
+	free(frame);
+}
+
+/* Statistics with phases without end. */
+static void test_giant_statistics(void **state)
+{
+	enum { PHASES = 400000 };
+	Thaw__Agent__HostMessage message = THAW__AGENT__HOST_MESSAGE__INIT;
+	Thaw__Agent__GetStatistics ask = THAW__AGENT__GET_STATISTICS__INIT;
+	struct guest *guest = *state;
+	size_t size = THAW_FRAME_HEADER + 6 + 2 * PHASES;
+	uint8_t *frame = malloc(size), *to = frame;
+	uint32_t seq;
+
+	assert_non_null(frame);
+	message.body_case = THAW__AGENT__HOST_MESSAGE__BODY_GET_STATISTICS;
+	message.get_statistics = &ask;
+	assert_int_equal(thaw_agent_send(&guest->agent, &message, &seq, NULL), 0);
+	assert_int_equal(seq, 1);
+	thaw_frame_header(to, (uint32_t)(size - THAW_FRAME_HEADER));
+	to += THAW_FRAME_HEADER;
+	memcpy(to, "\x08\x01\x5a", 3); /* seq 1, field 11, and its length */
+	to[3] = 0x80 | (2 * PHASES & 0x7f);
+	to[4] = 0x80 | (2 * PHASES >> 7 & 0x7f);
+	to[5] = 2 * PHASES >> 14;
+	for (to += 6; to < frame + size; to += 2)
+		memcpy(to, "\x3a\x00", 2); /* field 7: an empty phase */
+	greet(guest);
+	talk_start(guest, frame, size);
+	assert_int_equal(thaw_agent_receive(&guest->agent, seq,
+					    THAW__AGENT__GUEST_MESSAGE__BODY_STATISTICS,
+					    thaw_deadline(20000), NULL, NULL),
+			 -EPROTO);
+	talk_end(guest);
+	free(frame);
+}
+
+static void test_log_sources(void **state)
+{
+	static const struct {
+		int told, taken;
+	} sources[] = {
+		{THAW__AGENT__LOG__SOURCE__STDOUT, THAW__AGENT__LOG__SOURCE__STDOUT},
+		{THAW__AGENT__LOG__SOURCE__STDERR, THAW__AGENT__LOG__SOURCE__STDERR},
+		{THAW__AGENT__LOG__SOURCE__AGENT, THAW__AGENT__LOG__SOURCE__AGENT},
+		{3, THAW__AGENT__LOG__SOURCE__STDOUT},
+		{-1, THAW__AGENT__LOG__SOURCE__STDOUT},
+	};
+	struct guest *guest = *state;
+
+	greet(guest);
+	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
+		Thaw__Agent__GuestMessage message = THAW__AGENT__GUEST_MESSAGE__INIT;
+		Thaw__Agent__Log log = THAW__AGENT__LOG__INIT;
+		uint32_t seq = ask_ping(guest);
+		log.source = (Thaw__Agent__Log__Source)sources[i].told;
+		message.body_case = THAW__AGENT__GUEST_MESSAGE__BODY_LOG;
+		message.log = &log;
+		guest_send(guest, &message);
+		guest_pong(guest, seq);
+		assert_int_equal(wait_pong(guest, seq, 5000, NULL), 0);
+		assert_int_equal(guest->source, sources[i].taken);
+	}
 }
 
 /* We stood still meanwhile: what has come counts, also behind lines of log. */
@@ -482,15 +621,47 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_pipelined),       T(test_refused),
-		T(test_bad_greetings),   T(test_wrong_seq),
-		T(test_wrong_kind),      T(test_chunk_for_ping),
-		T(test_failure),         T(test_oversized_frame),
-		T(test_malformed_frame), T(test_end_in_a_frame),
-		T(test_silence),         T(test_endless_log),
-		T(test_late_look),       T(test_empty_chunk),
-		T(test_sizes_disagree),  T(test_error_drops_the_response),
-		T(test_six_megabytes),   T(test_six_megabytes_and_one),
+		T(test_pipelined),
+		T(test_refused),
+		T(test_bad_greetings),
+		T(test_wrong_seq),
+		T(test_wrong_kind),
+		T(test_chunk_for_ping),
+		T(test_failure),
+		T(test_oversized_frame),
+		T(test_malformed_frame),
+		T(test_end_in_a_frame),
+		T(test_silence),
+		T(test_endless_log),
+		T(test_late_look),
+		T(test_empty_chunk),
+		T(test_sizes_disagree),
+		T(test_error_drops_the_response),
+		T(test_six_megabytes),
+		T(test_six_megabytes_and_one),
+		T(test_pipelined),
+		T(test_refused),
+		T(test_bad_greetings),
+		T(test_wrong_seq),
+		T(test_wrong_kind),
+		T(test_chunk_for_ping),
+		T(test_failure),
+		T(test_oversized_frame),
+		T(test_malformed_frame),
+		T(test_end_in_a_frame),
+		T(test_silence),
+		T(test_endless_log),
+		T(test_endless_frame),
+		T(test_endless_chunks),
+		T(test_late_look),
+		T(test_many_fields),
+		T(test_giant_statistics),
+		T(test_log_sources),
+		T(test_empty_chunk),
+		T(test_sizes_disagree),
+		T(test_error_drops_the_response),
+		T(test_six_megabytes),
+		T(test_six_megabytes_and_one),
 		T(test_watch),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

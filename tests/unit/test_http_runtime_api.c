@@ -545,10 +545,8 @@ static void a_crowd_of_idle_connections_does_not_keep_the_runtime_out(void **sta
 		send(crowd[i], "GET / HT", 8, MSG_NOSIGNAL);
 		settle();
 	}
-	/* The runtime's own connection was silent longest, and has been dropped; it makes another.
+	/* The runtime's own connection was silent longest: over its event, so it keeps its place.
 	 */
-	close(fd);
-	fd = connect_client();
 	say(fd, "POST " API "invocation/id1/response HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}");
 	expect(fd, "HTTP/1.1 202", "OK");
 	ask_next(fd);
@@ -564,6 +562,29 @@ static void a_crowd_of_idle_connections_does_not_keep_the_runtime_out(void **sta
 	for (int i = 0; i < 100; i++)
 		close(crowd[i]);
 	close(fd);
+	settle();
+}
+
+static void a_connection_for_each_event_does_not_use_up_the_places(void **state)
+{
+	int fds[3 * THAW_HTTP_CONNECTIONS];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+		fds[i] = connect_client();
+		ask_next(fds[i]);
+		EVENTUALLY(api.state == THAW_API_READY);
+		give("id1", "{}");
+		expect(fds[i], "HTTP/1.1 200 OK\r\n", "\r\n\r\n{}");
+		/* The answer by yet another one; both stay open. */
+		int other = connect_client();
+		say(other, "POST " API "invocation/id1/response HTTP/1.1\r\nConnection: close\r\n"
+			   "Content-Length: 2\r\n\r\n{}");
+		expect(other, "HTTP/1.1 202", "OK");
+		close(other);
+	}
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		close(fds[i]);
 	settle();
 }
 
@@ -626,6 +647,7 @@ int main(void)
 		TEST(a_broken_response_may_be_tried_again),
 		TEST(garbage_gets_one_answer_and_the_end),
 		TEST(a_crowd_of_idle_connections_does_not_keep_the_runtime_out),
+		TEST(a_connection_for_each_event_does_not_use_up_the_places),
 		TEST(a_client_that_reads_nothing_is_bounded),
 		TEST(who_asked_and_left_gets_no_event),
 	};

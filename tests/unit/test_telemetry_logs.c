@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -195,6 +196,48 @@ static void a_flood_of_nothing_is_bounded(void **state)
 	logs_teardown(&f);
 }
 
+static uint64_t cpu_ms(void)
+{
+	struct timespec used;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+	return (uint64_t)used.tv_sec * 1000 + (uint64_t)used.tv_nsec / 1000000;
+}
+
+/* Lines of nothing cost a guest a byte each; us they must not cost a look each. */
+static void a_flood_of_nothing_is_cheap(void **state)
+{
+	enum { PIECE = 64 << 10, PIECES = 512 };
+	const struct thaw_logs_config config = {.rate = 1, .burst = 1000};
+	struct thaw_logs_counts counts;
+	struct logs_fixture f;
+	uint8_t *piece = malloc(PIECE);
+
+	(void)state;
+	assert_non_null(piece);
+	memset(piece, '\n', PIECE);
+	logs_setup(&f, &config);
+	struct thaw_log_stream *s = logs_stream(&f, "orders", LOGS_STREAM("0"));
+	uint64_t began = cpu_ms();
+	for (int i = 0; i < PIECES; i++)
+		thaw_log_stream_write(s, THAW_LOG_KIND_FUNCTION, "r1", piece, PIECE);
+	uint64_t used = cpu_ms() - began;
+	/* What comes behind the flood is a line of its own, and is dropped whole. */
+	logs_print(s, "r1", "half a line");
+	logs_print(s, "r1", " and its end\nthe next");
+	thaw_log_stream_close(s);
+	char *text = records(logs_read(&f, "orders", LOGS_FILE("0")));
+	size_t kept = count_of(text, "r1\tF\t\n");
+	assert_true(kept > 0 && kept < 100);
+	thaw_logs_count(f.logs, &counts);
+	assert_int_equal(counts.dropped_bytes, (size_t)PIECE * PIECES - kept + 24 + 9);
+	/* Line by line it takes seconds. */
+	assert_true(used < 500);
+	free(text);
+	free(piece);
+	logs_teardown(&f);
+}
+
 static void full_files_are_renamed(void **state)
 {
 	const struct thaw_logs_config config = {.file_max = 300};
@@ -323,6 +366,7 @@ int main(void)
 		cmocka_unit_test(a_record_cannot_forge_another),
 		cmocka_unit_test(long_lines_are_cut),
 		cmocka_unit_test(a_flood_is_dropped_and_told),
+		cmocka_unit_test(a_flood_of_nothing_is_cheap),
 		cmocka_unit_test(a_flood_of_nothing_is_bounded),
 		cmocka_unit_test(full_files_are_renamed),
 		cmocka_unit_test(a_torn_line_is_ended),

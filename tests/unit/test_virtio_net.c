@@ -695,6 +695,7 @@ static void test_resets_from_another_thread(void **state)
 	limit.operations = &packets;
 	again_with(&config);
 	assert_int_equal(thaw_loop_add(&driver.loop, &stopper, &err), 0);
+	driver.served = true;
 	assert_int_equal(pthread_create(&thread, NULL, run_loop, NULL), 0);
 	for (unsigned int round = 0; round < 300; round++) {
 		pthread_mutex_lock(&driver.loop.lock);
@@ -714,6 +715,7 @@ static void test_resets_from_another_thread(void **state)
 	}
 	assert_int_equal(eventfd_write(stopper.fd, 1), 0);
 	pthread_join(thread, NULL);
+	driver.served = false;
 	thaw_loop_remove(&driver.loop, &stopper);
 	close(stopper.fd);
 	assert_true(numbers().rx_packets && numbers().tx_packets);

@@ -135,10 +135,11 @@ static int boot_seed(const struct thaw_memory *memory, struct thaw_error *err)
 
 	if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
 		return thaw_error_errno(err, errno, "drawing the guest's seed");
-	if (thaw_memory_write(memory, BOOT_SETUP_DATA, &head, sizeof(head)) < 0 ||
-	    thaw_memory_write(memory, BOOT_SETUP_DATA + sizeof(head), seed, sizeof(seed)) < 0)
-		return thaw_error_set(err, ENOMEM, "the guest has no base memory");
-	return 0;
+	int rc = thaw_memory_write(memory, BOOT_SETUP_DATA, &head, sizeof(head));
+	if (rc == 0)
+		rc = thaw_memory_write(memory, BOOT_SETUP_DATA + sizeof(head), seed, sizeof(seed));
+	explicit_bzero(seed, sizeof(seed));
+	return rc < 0 ? thaw_error_set(err, ENOMEM, "the guest has no base memory") : 0;
 }
 
 int thaw_boot_load(const struct thaw_memory *memory, int kernel_fd, int initrd_fd,

@@ -66,8 +66,11 @@ def _reseed():
     if "ssl" in modules:
         modules["ssl"].RAND_add(os.urandom(64), 64.0)
     if "uuid" in modules:
+        # libuuid keeps the node and the clock sequence of uuid1() where nothing can reach them: Python's own
+        # way from now on, with a random node, marked as RFC 4122 (4.5) has it.
+        modules["uuid"]._generate_time_safe = None
         modules["uuid"]._last_timestamp = None
-        modules["uuid"]._node = None
+        modules["uuid"]._node = int.from_bytes(os.urandom(6), "big") | 1 << 40
     if "tempfile" in modules:
         modules["tempfile"]._name_sequence = None
     if "numpy.random" in modules:

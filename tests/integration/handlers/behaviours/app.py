@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import random
+import secrets
 import ssl
 import sys
 import tempfile
@@ -19,7 +20,8 @@ import tsc
 
 BORN = time.monotonic()
 # Drawn before the snapshot, so that every generator has a state that clones would share.
-DRAWN = [random.random(), uuid.uuid4().hex, ssl.RAND_bytes(8), next(tempfile._get_candidate_names())]
+DRAWN = [random.random(), uuid.uuid4().hex, uuid.uuid1().hex, ssl.RAND_bytes(8), secrets.token_hex(8),
+         next(tempfile._get_candidate_names())]
 CALLS = 0
 
 
@@ -27,9 +29,14 @@ class TeapotError(Exception):
     pass
 
 
-def kernel_uuid():
-    with open("/proc/sys/kernel/random/uuid", encoding="ascii") as file:
+def kernel_uuid(name="uuid"):
+    with open("/proc/sys/kernel/random/" + name, encoding="ascii") as file:
         return file.read().strip()
+
+
+def device_bytes():
+    with open("/dev/urandom", "rb", buffering=0) as file:
+        return file.read(16)
 
 
 def do_echo(event):
@@ -106,6 +113,13 @@ def do_random(event):
         "kernel": kernel_uuid(),
         "tempfile": next(tempfile._get_candidate_names()),
         "ssl": ssl.RAND_bytes(16).hex(),
+        "getrandom": os.getrandom(16).hex(),
+        "device": device_bytes().hex(),
+        "secrets": secrets.token_hex(16),
+        "uuid1": str(uuid.uuid1()),
+        # These two stay with their clone.
+        "node": f"{uuid.uuid1().node:012x}",
+        "boot": kernel_uuid("boot_id"),
     }
 
 
