@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "host/doctor_internal.h"
 #include "lib/fd.h"
@@ -38,9 +39,14 @@ static void examine_threads(struct thaw_doctor *doctor, const char *root)
 		doctor_found(doctor, "core threads", THAW_HEALTH_OK, "one a core");
 		return;
 	}
-	doctor_advise(doctor_found(doctor, "core threads", THAW_HEALTH_WARN,
-				   "simultaneous multithreading is on"),
-		      "boot with nosmt where accounts do not trust one another");
+	unsigned long long cookie;
+	if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, 0, PR_SCHED_CORE_SCOPE_THREAD, &cookie) == 0)
+		doctor_found(doctor, "core threads", THAW_HEALTH_OK,
+			     "several a core, which never run two microVMs at a time");
+	else
+		doctor_advise(doctor_found(doctor, "core threads", THAW_HEALTH_WARN,
+					   "several a core, and no core scheduling"),
+			      "boot with nosmt where accounts do not trust one another");
 }
 
 static void examine_weaknesses(struct thaw_doctor *doctor, const char *root)

@@ -94,10 +94,18 @@ static int jail_orphan(int socket, struct thaw_error *err)
 	return 0;
 }
 
+/* All threads that are made later have it too. Refused where a core has one thread, and by kernels
+ * that have no core scheduling (before 5.14, or without CONFIG_SCHED_CORE): `thaw doctor` tells. */
+static void jail_cores(void)
+{
+	prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, PR_SCHED_CORE_SCOPE_THREAD_GROUP, 0);
+}
+
 int thaw_jail_enter(unsigned int user, int socket, struct thaw_error *err)
 {
 	const unsigned int id = user ? user : THAW_JAIL_UID_BASE + (unsigned int)jail_pid();
 
+	jail_cores();
 	int rc = jail_limits(err);
 	if (rc == 0 &&
 	    unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)

@@ -7,6 +7,9 @@
  *			processes, where it is alone, it was born in (host/vmm_client.c)
  *	root		an empty file system that cannot be written, by pivot_root(2)
  *	user		a uid and gid of its own on this host, no groups, no capabilities
+ *	cores		the other hardware threads of a core it runs on are its own, too, or idle
+ *			(Documentation/admin-guide/hw-vuln/core-scheduling.rst), where the kernel
+ *			can see to that
  *	limits		no core files, few threads, descriptors and locked pages, and no file
  *			larger than the largest guest
  *
