@@ -92,7 +92,8 @@ const struct thaw_sandbox_row thaw_sandbox_rows[] = {
 	SELDOM_IOCTL(UFFDIO_WAKE,            MEMORY,                  "pages that came while they were fetched"),
 
 	/* --- files, sockets, events: on descriptors the host gave --- */
-	CALL(read,                           RUN | MEMORY,            "eventfds; MEMORY: page faults"),
+	CALL(read,                           START | RUN | MEMORY,
+		"eventfds; START: stale frames of a tap; MEMORY: page faults"),
 	CALL(write,                          RUN | VCPU | MEMORY,     "eventfds: interrupts, kicks; console; log"),
 	SELDOM(write,                        START,                   "log"),
 	CALL(pread64,                        START,                   "kernel, snapshot files"),
