@@ -576,6 +576,16 @@ class Life(Case):
         answer = self.daemon.invoke("f:1", {"do": "echo", "value": 9, "bare": True})
         self.assertEqual(self.good(answer), 9)
         self.assertIn("Restore Duration", answer.log)
+        self.remade(before)
+        # And back.
+        before = set(os.listdir(self.data + "/snapshots"))
+        self.daemon.stop()
+        subprocess.run([support.THAW, "--state", self.data, "trust"], check=True, timeout=WAIT,
+                       stdout=subprocess.DEVNULL)
+        type(self).daemon = Daemon(self.data)
+        self.remade(before)
+
+    def remade(self, before):
         end = time.monotonic() + WAIT
         while before & set(os.listdir(self.data + "/snapshots")) and time.monotonic() < end:
             time.sleep(0.1)
@@ -595,7 +605,7 @@ class Life(Case):
     def test_no_jail_no_start(self):
         """Without the capabilities that jails are built with it does not start; when it is told to, it says
         what that means."""
-        command = ["setpriv", "--bounding-set=-sys_admin", THAWD, "--data", self.data + "/other",
+        command = ["setpriv", "--bounding-set=-sys_admin", THAWD, "--data", self.data + "/unjailed",
                    "--listen", "127.0.0.1:0", "--no-auth"]
         refused = subprocess.run(command, capture_output=True, check=False, text=True, timeout=WAIT)
         self.assertEqual(refused.returncode, 1, refused)
