@@ -391,6 +391,7 @@ static void vsock_reset(void *device)
 	}
 	vsock->replies_count = 0;
 	vsock->tx_held = false;
+	vsock->tx_untold = vsock->tx_untold_bytes = 0;
 	vsock->reset = VSOCK_RESET_NONE;
 }
 
